@@ -1,0 +1,1 @@
+"""An app database with believable data, and what it takes to try the pipeline on one machine."""
