@@ -1,0 +1,227 @@
+"""Connecting to the app's database, and the read-only snapshot that an extract reads."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
+
+import adbc_driver_manager
+import adbc_driver_postgresql
+import psycopg
+from psycopg import pq
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from engagement.errors import ConfigurationError, EngagementError, TemporaryError, one_line
+from engagement.settings import Settings
+
+CONNECTION_ID = "app_db"
+"""The Airflow connection to the app's database."""
+
+VARIABLE = f"AIRFLOW_CONN_{CONNECTION_ID.upper()}"
+
+_EXPECTED = (
+    "expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE, or JSON with conn_type, host, port, "
+    "schema, login and password"
+)
+_MISSING = {"42P01": "table", "42703": "column", "3F000": "schema"}
+_FULL = ("53300", "57P03")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the app's database is and who asks, as libpq understands it."""
+
+    conninfo: str = field(repr=False)
+
+    @classmethod
+    def of_parts(
+        cls,
+        *,
+        host: str | None,
+        port: int | None,
+        user: str | None,
+        password: str | None,
+        database: str | None,
+        options: Mapping[str, object],
+    ) -> Address:
+        """The address out of a connection's fields; options that libpq does not know are left."""
+        known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
+        return cls(
+            make_conninfo(
+                "",
+                **{name: str(value) for name, value in options.items() if name in known},
+                host=host or None,
+                port=port,
+                user=user or None,
+                password=password or None,
+                dbname=database or None,
+            )
+        )
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """The address out of an Airflow connection written as a URI or as JSON."""
+        try:
+            return cls._of_json(text) if text.lstrip().startswith("{") else cls._of_uri(text)
+        except (ValueError, TypeError, AttributeError, psycopg.ProgrammingError):
+            raise ConfigurationError(
+                f"{VARIABLE} is not a PostgreSQL connection: {_EXPECTED}"
+            ) from None
+
+    @classmethod
+    def _of_json(cls, text: str) -> Address:
+        fields = json.loads(text)
+        extra = fields.get("extra") or {}
+        if isinstance(extra, str):
+            extra = json.loads(extra)
+        return cls.of_parts(
+            host=fields.get("host"),
+            port=int(fields["port"]) if fields.get("port") else None,
+            user=fields.get("login"),
+            password=fields.get("password"),
+            database=fields.get("schema"),
+            options=extra,
+        )
+
+    @classmethod
+    def _of_uri(cls, text: str) -> Address:
+        parts = urlsplit(text)
+        if parts.scheme.partition("+")[0] not in {"postgres", "postgresql"}:
+            raise ValueError
+        base = conninfo_to_dict(urlunsplit(("postgresql", parts.netloc, parts.path, "", "")))
+        options: dict[str, object] = {**dict(parse_qsl(parts.query)), **base}
+        return cls.of_parts(
+            host=_text(options.pop("host", None)),
+            port=int(str(options.pop("port"))) if options.get("port") else None,
+            user=_text(options.pop("user", None)),
+            password=_text(options.pop("password", None)),
+            database=_text(options.pop("dbname", None)),
+            options=options,
+        )
+
+    @classmethod
+    def from_environment(cls) -> Address:
+        """The address in `AIRFLOW_CONN_APP_DB`; raises ConfigurationError."""
+        text = os.environ.get(VARIABLE, "")
+        if not text.strip():
+            raise ConfigurationError(
+                f"there is no connection to the app's database: set {VARIABLE}; {_EXPECTED}"
+            )
+        return cls.parse(text)
+
+    def session(self, application_name: str, settings: Settings) -> str:
+        """The libpq connection string of a session with the settings' timeouts."""
+        options = conninfo_to_dict(self.conninfo).get("options")
+        timeout = f"-c statement_timeout={settings.statement_timeout_seconds * 1000}"
+        return make_conninfo(
+            self.conninfo,
+            application_name=application_name,
+            connect_timeout=settings.connect_timeout_seconds,
+            options=f"{options} {timeout}" if options else timeout,
+        )
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A snapshot of the app's database that several connections read at once.
+
+    `instant` is when it was taken, by the database's clock.
+    """
+
+    name: str
+    instant: datetime
+    control: psycopg.Connection
+    conninfo: str = field(repr=False)
+
+    def statement(self, query: str, parameters: Mapping[str, object]) -> str:
+        """`query` with its parameters bound as literals, so that it can be copied as a stream."""
+        return psycopg.ClientCursor(self.control).mogrify(query, parameters)
+
+    @contextmanager
+    def reader(self) -> Iterator[adbc_driver_manager.AdbcConnection]:
+        """An Arrow connection of its own that sees the snapshot."""
+        with (
+            adbc_driver_postgresql.connect(self.conninfo) as database,
+            adbc_driver_manager.AdbcConnection(database) as connection,
+        ):
+            connection.set_autocommit(False)
+            for command in (
+                "set transaction isolation level repeatable read, read only",
+                self.statement("set transaction snapshot %(name)s", {"name": self.name}),
+            ):
+                with adbc_driver_manager.AdbcStatement(connection) as statement:
+                    statement.set_sql_query(command)
+                    statement.execute_update()
+            yield connection
+
+
+@contextmanager
+def snapshot(address: Address, settings: Settings, application_name: str) -> Iterator[Snapshot]:
+    """One `REPEATABLE READ READ ONLY` snapshot, kept open until the block ends.
+
+    Raises ConfigurationError, TemporaryError or EngagementError for whatever the database says.
+    """
+    conninfo = address.session(application_name, settings)
+    with database_errors(settings), _connect(conninfo) as control:
+        control.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        control.read_only = True
+        row = control.execute("select pg_export_snapshot(), transaction_timestamp()").fetchone()
+        assert row is not None  # noqa: S101  a select without FROM gives one row
+        yield Snapshot(row[0], row[1], control, conninfo)
+
+
+def _connect(conninfo: str) -> psycopg.Connection:
+    try:
+        return psycopg.connect(conninfo)
+    except psycopg.Error as error:
+        # A server that answers a ping refuses this login or database; else it is out of reach.
+        ping = pq.PGconn.ping(conninfo.encode())
+        message = one_line(error)
+        if ping == pq.Ping.OK and "too many" not in message and "slots" not in message:
+            raise ConfigurationError(
+                f"the app's database refused the connection: {message}; check the user, the "
+                f"password and the database name in the connection {CONNECTION_ID} ({VARIABLE})"
+            ) from None
+        raise TemporaryError(
+            f"the app's database cannot be reached: {message}; check the host and port in the "
+            f"connection {CONNECTION_ID} ({VARIABLE}), and whether the server runs"
+        ) from None
+
+
+@contextmanager
+def database_errors(settings: Settings) -> Iterator[None]:
+    """Turns whatever the database says into one line for the person who reads it."""
+    try:
+        yield
+    except (psycopg.Error, adbc_driver_manager.Error) as error:
+        raise _explained(error, error.sqlstate or "", settings) from None
+
+
+def _explained(error: BaseException, sqlstate: str, settings: Settings) -> EngagementError:
+    message = one_line(error)
+    if sqlstate in _MISSING:
+        return EngagementError(
+            f"the app's database lacks a {_MISSING[sqlstate]} that the report reads: {message}; "
+            "check that the connection names the app's database and that its migrations have run"
+        )
+    if sqlstate == "42501":
+        return ConfigurationError(
+            f"the role of the connection {CONNECTION_ID} may not read what the report needs: "
+            f"{message}; grant it what include/sql/roles.sql lists"
+        )
+    if sqlstate == "57014":
+        return TemporaryError(
+            "a query ran longer than the statement timeout of "
+            f"{settings.statement_timeout_seconds} s: try again when the database is less busy, "
+            "or raise ENGAGEMENT_STATEMENT_TIMEOUT_SECONDS"
+        )
+    return TemporaryError(f"the app's database failed: {message}")

@@ -1,0 +1,295 @@
+"""One archive of a report: the datasets, what they mean, and how good the data was.
+
+A zip with the seven datasets, `data_quality.json`, a Frictionless data package and a README. The
+same datasets give the same bytes: members are sorted, with fixed times and modes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from stat import S_IFREG
+from typing import Any
+
+from isal import isal_zlib
+from stream_zip import ZIP_AUTO, stream_zip
+
+from engagement import queries
+from engagement.datasets import (
+    OTHER_METRICS,
+    TABLES,
+    Column,
+    Counts,
+    Dataset,
+    Format,
+    Group,
+    MeanGap,
+    Part,
+    Rows,
+    Type,
+    Values,
+    file_name,
+)
+from engagement.period import Period
+
+SCHEMA_VERSION = "1.0.0"
+"""The version of the datasets' schema: its first number changes when a reader must."""
+
+DATA_PACKAGE = "datapackage.json"
+DATA_QUALITY = "data_quality.json"
+README = "README.md"
+
+_MEDIA_TYPES = {
+    Format.JSON: "application/json",
+    Format.CSV: "text/csv",
+    Format.PARQUET: "application/vnd.apache.parquet",
+}
+# The compressor's output depends on how its input is cut: every block but the last has this size.
+_BLOCK_BYTES = 1 << 20
+_MEMBER_TIME = datetime(1980, 1, 1)  # noqa: DTZ001  a zip's times have no zone
+_MEMBER_MODE = S_IFREG | 0o644
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file of the archive. `fields` are a CSV's columns where they depend on the data."""
+
+    name: str
+    rows: int
+    bytes: int
+    sha256: str
+    fields: tuple[str, ...] = ()
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file's content, as lower-case hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def describe(
+    folder: Path, period: Period, file_format: Format, files: Mapping[str, File], quality: Path
+) -> None:
+    """Writes the data package and the README into `folder`.
+
+    `files` are the datasets' by name, `quality` is the data quality result.
+    """
+    readme = queries.document("archive_readme").format(
+        period=f"{period.start} to {period.end}",
+        timezone=period.timezone,
+        datasets=_dataset_sections(file_format, files),
+        other_metrics=file_name(OTHER_METRICS.name, file_format),
+    )
+    (folder / README).write_text(readme, encoding="utf-8", newline="")
+    resources = [
+        *(_table_resource(dataset, file_format, files[dataset.name]) for dataset in TABLES),
+        _object_resource(files[OTHER_METRICS.name]),
+        {
+            "name": "data_quality",
+            "title": "What the checks of the data found",
+            "path": DATA_QUALITY,
+            "type": "json",
+            "format": "json",
+            "mediatype": _MEDIA_TYPES[Format.JSON],
+            "encoding": "utf-8",
+            "bytes": quality.stat().st_size,
+            "hash": f"sha256:{sha256_of(quality)}",
+        },
+        {
+            "name": "readme",
+            "title": "How to read this archive",
+            "path": README,
+            "type": "file",
+            "format": "md",
+            "mediatype": "text/markdown",
+            "encoding": "utf-8",
+            "bytes": (folder / README).stat().st_size,
+            "hash": f"sha256:{sha256_of(folder / README)}",
+        },
+    ]
+    package = {
+        "name": "engagement-report",
+        "title": f"Engagement report, {period.start} to {period.end}",
+        "profile": "data-package",
+        "version": SCHEMA_VERSION,
+        "period": {"start": str(period.start), "end": str(period.end)},
+        "timezone": period.timezone,
+        "resources": resources,
+    }
+    text = json.dumps(package, ensure_ascii=False, indent=2)
+    (folder / DATA_PACKAGE).write_text(text + "\n", encoding="utf-8", newline="")
+
+
+def write(paths: Iterable[Path], target: Path) -> str:
+    """Zips the files under their own names into `target`; returns the archive's SHA-256."""
+    digest = hashlib.sha256()
+    members = (
+        (path.name, _MEMBER_TIME, _MEMBER_MODE, ZIP_AUTO(path.stat().st_size), _blocks(path))
+        for path in sorted(paths, key=lambda path: path.name)
+    )
+    with target.open("xb") as file:
+        for chunk in stream_zip(
+            members,
+            chunk_size=_BLOCK_BYTES,
+            get_compressobj=lambda: isal_zlib.compressobj(level=2, wbits=-15),
+            extended_timestamps=False,
+        ):
+            digest.update(chunk)
+            file.write(chunk)
+    return digest.hexdigest()
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK_BYTES):
+            yield block
+
+
+def _table_resource(dataset: Dataset, file_format: Format, file: File) -> dict[str, Any]:
+    # A JSON table would have to go without its hash, so it is told as JSON; its schema stands
+    # beside it all the same.
+    kinds = {Format.JSON: "json", Format.CSV: "table", Format.PARQUET: "file"}
+    schema: dict[str, Any] = {"fields": list(_fields(dataset, file_format, file))}
+    if dataset.key:
+        schema["primaryKey"] = list(dataset.key)
+    return {
+        "name": dataset.name,
+        "title": dataset.title,
+        "description": f"{_sentence(dataset.grain)} Ordered by {dataset.order}.",
+        "path": file.name,
+        "type": kinds[file_format],
+        "format": str(file_format),
+        "mediatype": _MEDIA_TYPES[file_format],
+        "encoding": "utf-8",
+        "bytes": file.bytes,
+        "hash": f"sha256:{file.sha256}",
+        "rows": file.rows,
+        "schema": schema,
+    }
+
+
+def _object_resource(file: File) -> dict[str, Any]:
+    return {
+        "name": OTHER_METRICS.name,
+        "title": "Other metrics",
+        "description": OTHER_METRICS.description,
+        "path": file.name,
+        "type": "json",
+        "format": "json",
+        "mediatype": _MEDIA_TYPES[Format.JSON],
+        "encoding": "utf-8",
+        "bytes": file.bytes,
+        "hash": f"sha256:{file.sha256}",
+        "rows": file.rows,
+        "schema": {"fields": list(_object_fields(OTHER_METRICS.parts, ""))},
+    }
+
+
+def _fields(dataset: Dataset, file_format: Format, file: File) -> Iterator[dict[str, Any]]:
+    for column in dataset.columns:
+        if column.type is Type.COUNTS and file_format is Format.CSV:
+            prefix = "type_"
+            for name in file.fields:
+                if name.startswith(prefix):
+                    yield {
+                        "name": name,
+                        "type": str(Type.INTEGER),
+                        "description": f"Activities of type {name.removeprefix(prefix)}.",
+                        "unit": column.unit,
+                        "constraints": {"required": True, "minimum": 0},
+                    }
+        else:
+            yield _field(column, column.name)
+
+
+def _field(column: Column, name: str) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "name": name,
+        "type": str(column.type),
+        "description": column.description,
+    }
+    if column.unit is not None:
+        described["unit"] = column.unit
+    if column.personal:
+        described["personal"] = True
+    # A reader takes the empty text for a missing value, so no text is told to be required.
+    constraints = {
+        "required": True if not column.nullable and column.type is not Type.STRING else None,
+        "minimum": column.minimum,
+        "maximum": column.maximum,
+        "enum": list(column.values) if column.values else None,
+    }
+    set_constraints = {name: value for name, value in constraints.items() if value is not None}
+    if set_constraints:
+        described["constraints"] = set_constraints
+    return described
+
+
+def _object_fields(parts: tuple[Part, ...], path: str) -> Iterator[dict[str, Any]]:
+    """The values of an object, each by its path: a dot steps in, `[]` is each one of a list."""
+    for part in parts:
+        match part:
+            case Group(name=name, parts=inner):
+                yield from _object_fields(inner, f"{path}{name}.")
+            case Values(columns=columns):
+                yield from (_field(column, f"{path}{column.name}") for column in columns)
+            case MeanGap(column=column):
+                yield _field(column, f"{path}{column.name}")
+            case Rows(name=name, columns=columns):
+                yield from (_field(column, f"{path}{name}[].{column.name}") for column in columns)
+            case Counts(name=name, description=description, unit=unit):
+                yield {
+                    "name": f"{path}{name}",
+                    "type": str(Type.COUNTS),
+                    "description": description,
+                    "unit": unit,
+                }
+
+
+def _dataset_sections(file_format: Format, files: Mapping[str, File]) -> str:
+    sections = []
+    for dataset in TABLES:
+        file = files[dataset.name]
+        rows = f"{file.rows:,} row{'' if file.rows == 1 else 's'}"
+        lines = [
+            f"### {file.name}",
+            "",
+            f"{dataset.title}: {dataset.grain}. Ordered by {dataset.order}. {rows}.",
+            "",
+            "| column | what it is |",
+            "| --- | --- |",
+            *(
+                f"| `{column['name']}` | {_told(column)} |"
+                for column in _fields(dataset, file_format, file)
+            ),
+        ]
+        sections.append("\n".join(lines))
+    lines = [
+        f"### {files[OTHER_METRICS.name].name}",
+        "",
+        f"{OTHER_METRICS.description} A dot steps into an object, `[]` stands for each one of a "
+        "list.",
+        "",
+        "| value | what it is |",
+        "| --- | --- |",
+        *(
+            f"| `{value['name']}` | {_told(value)} |"
+            for value in _object_fields(OTHER_METRICS.parts, "")
+        ),
+    ]
+    sections.append("\n".join(lines))
+    return "\n\n".join(sections)
+
+
+def _told(described: Mapping[str, Any]) -> str:
+    unit = f" ({described['unit']})" if "unit" in described else ""
+    personal = " **Personal.**" if described.get("personal") else ""
+    return f"{described['description']}{unit}{personal}".replace("|", "\\|")
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."

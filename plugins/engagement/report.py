@@ -1,0 +1,310 @@
+"""The report as a sequence of steps; the DAGs' tasks and the command line both call these.
+
+Every step takes and returns small values and leaves its data in the snapshot's staging folder. A
+step may run twice, and twice at the same time.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Self
+
+from upath import UPath
+
+from engagement import (
+    __version__,
+    archive,
+    contracts,
+    datasets,
+    engine,
+    quality,
+    staging,
+)
+from engagement.app_database import Address
+from engagement.datasets import Format
+from engagement.errors import DataQualityError, EngagementError, UsageError, explain_os_error
+from engagement.extract import TABLES, Report, extract
+from engagement.period import Period
+from engagement.publish import Archive, Destination, Published
+from engagement.settings import Settings
+
+log = logging.getLogger(__name__)
+
+DEFAULT_DAYS = 30
+_SNAPSHOT = "snapshot.json"
+
+
+class Cadence(StrEnum):
+    """How often a report is made; a folder of the destination each."""
+
+    DAILY = "daily"
+    WEEKLY = "weekly"
+    MONTHLY = "monthly"
+    ON_DEMAND = "on-demand"
+
+
+def parse_format(text: str) -> Format:
+    """The format named `text`; raises UsageError."""
+    try:
+        return Format(text)
+    except ValueError:
+        raise UsageError(
+            f"format {text!r} is unknown: expected one of {', '.join(Format)}"
+        ) from None
+
+
+def period_before(today: date, timezone: str, start: str | None, end: str | None) -> Period:
+    """The period asked for; where a date is left open, the 30 days before `today` and today."""
+    first = start or str(today - timedelta(days=DEFAULT_DAYS))
+    return Period.parse(first, end or str(today), timezone)
+
+
+@contextmanager
+def _stage(name: str) -> Iterator[list[str]]:
+    """Logs a stage with its facts and seconds; what the disk refuses becomes EngagementError."""
+    began = time.monotonic()
+    facts: list[str] = []
+    try:
+        yield facts
+    except OSError as error:
+        raise EngagementError(f"{name} failed: {explain_os_error(error)}") from error
+    log.info("%s: %s", name, ", ".join([*facts, f"{time.monotonic() - began:.1f} s"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The extracted tables of one snapshot: where they are, of which period, and how many rows."""
+
+    folder: UPath
+    period: Period
+    taken_at: str
+    rows: Mapping[str, int]
+
+    @property
+    def id(self) -> str:
+        """What tells this snapshot from every other."""
+        return self.folder.name
+
+    @classmethod
+    def load(cls, folder: UPath) -> Self:
+        """The snapshot in `folder`; raises EngagementError where it is gone."""
+        with staging.fetched(folder, [_SNAPSHOT]) as local:
+            record = json.loads((local / _SNAPSHOT).read_text(encoding="utf-8"))
+        period = Period.parse(**record["period"])
+        return cls(folder, period, record["taken_at"], record["rows"])
+
+    def save(self) -> None:
+        """Writes the snapshot's record, which makes it one."""
+        period = {
+            "start": str(self.period.start),
+            "end": str(self.period.end),
+            "timezone": self.period.timezone,
+        }
+        record = {"period": period, "taken_at": self.taken_at, "rows": dict(self.rows)}
+        with staging.written(self.folder) as local:
+            (local / _SNAPSHOT).write_text(json.dumps(record, indent=2), encoding="utf-8")
+
+    @property
+    def tables(self) -> UPath:
+        """The folder of the extracted tables."""
+        return self.folder / "tables"
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """One computed dataset of a snapshot."""
+
+    snapshot: str
+    name: str
+    file: str
+    rows: int
+    bytes: int
+    sha256: str
+    measures: Mapping[str, int]
+    fields: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+        return asdict(self)
+
+    @classmethod
+    def of_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The same out of plain values."""
+        return cls(**{**values, "fields": tuple(values["fields"])})
+
+
+def take_snapshot(
+    address: Address,
+    period: Period,
+    area: staging.StagingArea,
+    owner: str,
+    settings: Settings,
+    report: Report | None = None,
+) -> Snapshot:
+    """Extracts the tables of `period` into a new staging folder; sweeps old leftovers first."""
+    with _stage("extract") as facts:
+        for leftover in area.sweep(datetime.now(UTC), settings.staging_keep_days):
+            log.info("removed the staging of an old run: %s", leftover)
+        folder = area.new_folder(owner, period.label)
+        name = f"engagement-reports {owner}"
+        extracted = extract(address, period, folder / "tables", settings, name, report)
+        snapshot = Snapshot(
+            folder,
+            period,
+            extracted.taken_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+            extracted.rows,
+        )
+        snapshot.save()
+        facts.append(f"{sum(snapshot.rows.values()):,} rows")
+    return snapshot
+
+
+def check_quality(snapshot: Snapshot, settings: Settings) -> quality.QualityResult:
+    """Holds the extracted tables against their suites; raises DataQualityError if critical."""
+    with _stage("validate") as facts:
+        names = [f"{table}.parquet" for table in TABLES]
+        with staging.fetched(snapshot.tables, names) as tables:
+            result = quality.validate(tables, snapshot.period, settings)
+        _save_quality(snapshot, result)
+        facts.append(result.status)
+    for line in result.log_table().splitlines():
+        log.info("%s", line)
+    quality.gate(result)
+    return result
+
+
+def skip_quality(snapshot: Snapshot) -> quality.QualityResult:
+    """Records that nobody checked the extracted tables."""
+    result = quality.QualityResult.skipped(snapshot.period)
+    _save_quality(snapshot, result)
+    return result
+
+
+def _save_quality(snapshot: Snapshot, result: quality.QualityResult) -> None:
+    text = json.dumps(result.as_json(), ensure_ascii=False, allow_nan=False, indent=2)
+    with staging.written(snapshot.folder) as local:
+        path = local / archive.DATA_QUALITY
+        path.write_text(text + "\n", encoding="utf-8", newline="")
+
+
+def compute(snapshot: Snapshot, name: str, file_format: Format, settings: Settings) -> Computed:
+    """Computes one dataset of the snapshot into its staging folder."""
+    with _stage(f"compute {name}") as facts:
+        tables = [f"{table}.parquet" for table in sorted(engine.tables_of(name))]
+        with (
+            staging.fetched(snapshot.tables, tables) as local,
+            staging.written(snapshot.folder / file_format) as folder,
+        ):
+            result = engine.compute(name, local, snapshot.period, folder, file_format, settings)
+            path = folder / result.file
+            computed = Computed(
+                snapshot.id,
+                name,
+                result.file,
+                result.rows,
+                path.stat().st_size,
+                archive.sha256_of(path),
+                result.measures,
+                result.fields,
+            )
+        facts.append(f"{computed.rows:,} rows")
+    return computed
+
+
+def package(
+    snapshot: Snapshot,
+    computed: Iterable[Computed],
+    file_format: Format,
+    cadence: Cadence,
+    run: str | None,
+) -> Archive:
+    """Zips the seven datasets of one snapshot, once they agree with each other.
+
+    The archive stands in the snapshot's staging folder. Raises DataQualityError where the datasets
+    do not agree or come from several snapshots.
+    """
+    by_name = {dataset.name: dataset for dataset in computed}
+    others = sorted(name for name, one in by_name.items() if one.snapshot != snapshot.id)
+    missing = sorted(set(datasets.NAMES) - set(by_name))
+    if others or missing:
+        problem = f"lacks {', '.join(missing)}" if missing else f"mixes in {', '.join(others)}"
+        raise DataQualityError(
+            f"the archive of snapshot {snapshot.id} {problem}"
+            f"{'' if missing else ' of another snapshot'}: clear the task extract and all after "
+            "it, so that all seven datasets come from one snapshot"
+        )
+    rows = {name: by_name[name].rows for name in datasets.NAMES}
+    contracts.check_agreement(
+        {name: one.measures for name, one in by_name.items()},
+        {**rows, "activities": snapshot.rows["activities"]},
+    )
+    with _stage("package") as facts:
+        files = {
+            name: archive.File(one.file, one.rows, one.bytes, one.sha256, one.fields)
+            for name, one in by_name.items()
+        }
+        names = [file.name for file in files.values()]
+        target = snapshot.folder / file_format
+        with (
+            staging.fetched(target, names) as local,
+            staging.fetched(snapshot.folder, [archive.DATA_QUALITY]) as record,
+            staging.written(target) as folder,
+        ):
+            checked = record / archive.DATA_QUALITY
+            archive.describe(folder, snapshot.period, file_format, files, checked)
+            name = f"engagement_{snapshot.period.label}.zip"
+            paths = [
+                *(local / name for name in names),
+                checked,
+                folder / archive.DATA_PACKAGE,
+                folder / archive.README,
+            ]
+            sha256 = archive.write(paths, folder / name)
+            size = (folder / name).stat().st_size
+        facts.append(f"{size:,} bytes")
+    return Archive(
+        path=Path(str(target / name)),
+        period=snapshot.period,
+        cadence=cadence,
+        format=file_format,
+        sha256=sha256,
+        bytes=size,
+        rows=rows,
+        snapshot_at=snapshot.taken_at,
+        run=run,
+        code_version=__version__,
+    )
+
+
+def publish(packaged: Archive, destination: Destination, *, replace: bool) -> Published:
+    """Publishes the archive; raises PublishError or TemporaryError that names where it is kept."""
+    with _stage("publish") as facts:
+        published = destination.publish(packaged, replace=replace)
+        facts += [
+            published.address,
+            f"revision {published.revision}",
+            "new" if published.changed else "unchanged",
+        ]
+    return published
+
+
+def consolidated(snapshot: Snapshot, computed: Iterable[Computed]) -> Iterator[bytes]:
+    """The consolidated report of datasets in JSON, in pieces that are never a whole dataset."""
+    files = {dataset.name: dataset.file for dataset in computed}
+    dates = {"start": str(snapshot.period.start), "end": str(snapshot.period.end)}
+    yield b'{\n"range": ' + json.dumps(dates).encode()
+    with staging.fetched(snapshot.folder / Format.JSON, files.values()) as local:
+        for name in datasets.NAMES:
+            yield f',\n"{name}": '.encode()
+            with (local / files[name]).open("rb") as file:
+                while block := file.read(1 << 20):
+                    yield block
+    yield b"}\n"

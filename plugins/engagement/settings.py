@@ -1,0 +1,137 @@
+"""Every setting, read from `ENGAGEMENT_*` environment variables and checked at once.
+
+The descriptions of the fields are the settings' documentation; the README's table is checked
+against them.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from engagement.errors import ConfigurationError, UsageError
+from engagement.period import parse_timezone
+
+
+def _timezone(name: str) -> str:
+    try:
+        parse_timezone(name)
+    except UsageError as error:
+        raise ValueError(str(error)) from None
+    return name
+
+
+def check_prefix(prefix: str) -> str:
+    """A relative prefix of keys, ended by one slash (or empty); raises ValueError."""
+    if prefix.startswith("/") or "\\" in prefix or any(not c.isprintable() for c in prefix):
+        raise ValueError(
+            f"prefix {prefix!r} starts with a slash or holds a backslash or control character: "
+            "expected a relative prefix, for example engagement-reports/"
+        )
+    parts = prefix.rstrip("/").split("/") if prefix else []
+    if any(part in {"", ".", ".."} for part in parts):
+        raise ValueError(
+            f"prefix {prefix!r} has an empty, '.' or '..' part: expected a relative prefix that "
+            "stays under the destination, for example engagement-reports/"
+        )
+    return "".join(f"{part}/" for part in parts)
+
+
+class Settings(BaseSettings):
+    """The settings of the pipeline; each field is the variable `ENGAGEMENT_<NAME>`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="ENGAGEMENT_", env_ignore_empty=True, frozen=True, extra="forbid"
+    )
+
+    timezone: Annotated[str, AfterValidator(_timezone)] = Field(
+        "UTC", description="Report time zone (IANA name): days, weeks and schedules are cut in it."
+    )
+    destination: str = Field(
+        str(Path.home() / "engagement-reports"),
+        description="Where archives are published: a folder, or s3://bucket or s3://bucket/base.",
+    )
+    s3_prefix: Annotated[str, AfterValidator(check_prefix)] = Field(
+        "engagement-reports/",
+        description="Default prefix under the destination; a run's s3_prefix parameter replaces "
+        "it.",
+    )
+    s3_connection: str = Field(
+        "aws_default", description="Airflow connection that holds the S3 credentials and endpoint."
+    )
+    s3_encryption: Literal["none", "AES256", "aws:kms"] = Field(
+        "none", description="Server-side encryption asked for on upload: none, AES256 or aws:kms."
+    )
+    s3_kms_key_id: str | None = Field(
+        None, description="Key for aws:kms; the bucket's own where it is not set."
+    )
+    s3_acl: str | None = Field(
+        None, description="Canned ACL of uploaded objects; none is sent where it is not set."
+    )
+    s3_presign_seconds: int = Field(
+        3600, ge=1, le=604_800, description="How long a presigned URL works, in seconds."
+    )
+    staging: str = Field(
+        str(Path(tempfile.gettempdir()) / "engagement-staging"),
+        description="Where a run keeps its extracted tables and datasets until it has published: "
+        "a folder all workers share, or s3://connection@bucket/prefix.",
+    )
+    staging_keep_days: int = Field(
+        7, ge=1, description="Staging of failed runs older than this many days is removed."
+    )
+    settle_minutes: int = Field(
+        15, ge=0, description="How long scheduled runs wait after the period's end, in minutes."
+    )
+    statement_timeout_seconds: int = Field(
+        900, ge=1, description="Statement timeout of the extract, in seconds."
+    )
+    connect_timeout_seconds: int = Field(
+        10, ge=1, description="How long to wait for the app's database to answer, in seconds."
+    )
+    memory_limit_mb: int = Field(
+        450, ge=64, description="Memory that computing one dataset may use before it spills to "
+        "disk, in MB."
+    )  # fmt: skip
+    threads: int = Field(2, ge=1, description="Threads that computing one dataset may use.")
+
+    @model_validator(mode="after")
+    def _check_destination(self) -> Self:
+        if self.destination.startswith("s3://"):
+            bucket, _, base = self.destination.removeprefix("s3://").partition("/")
+            if not bucket:
+                raise ValueError(
+                    f"destination {self.destination!r} names no bucket: expected s3://bucket or "
+                    "s3://bucket/base"
+                )
+            check_prefix(base)
+        elif "://" in self.destination:
+            raise ValueError(
+                f"destination {self.destination!r} is neither a folder nor an s3:// address: "
+                "expected a path, s3://bucket or s3://bucket/base"
+            )
+        return self
+
+
+def load() -> Settings:
+    """The settings of this process; raises ConfigurationError that names every wrong variable."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = [
+            ": ".join(
+                filter(
+                    None,
+                    (
+                        f"ENGAGEMENT_{str(e['loc'][0]).upper()}" if e["loc"] else "ENGAGEMENT_*",
+                        e["msg"].removeprefix("Value error, "),
+                        f"got {e['input']!r}" if e["type"] != "value_error" else "",
+                    ),
+                )
+            )
+            for e in error.errors()
+        ]
+        raise ConfigurationError("wrong settings: " + "; ".join(problems)) from None
