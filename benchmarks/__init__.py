@@ -1,0 +1,1 @@
+"""How fast and how small the report is, measured against what reading its rows must cost."""

@@ -1,0 +1,176 @@
+"""The benchmark's result as a page of Markdown."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+
+import psycopg
+
+from benchmarks.measure import Days, Run
+from demo.generate import Size
+
+_HEAD = """\
+# Benchmark
+
+What `make bench` measured last. The report is `python -m engagement report --format json --zip
+--skip-validation` as a whole process, its start included; the baseline is `COPY ... TO STDOUT
+(FORMAT binary)` of the queries in `benchmarks/baseline.sql`, one after the other, read by psql and
+thrown away. Both ran in turns after one run to warm up, with the server on the same cores; seconds
+are medians. Peak memory is the report's process, without the database server.
+
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The same period out of a database with less history."""
+
+    size: Size
+    copies: Sequence[float]
+    runs: Sequence[Run]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What was measured."""
+
+    size: Size
+    days: Days
+    server: str
+    copies: Sequence[float]
+    runs: Sequence[Run]
+    validated: Run
+    doubled: Run
+    doubled_days: Days
+    short: History
+
+
+def server_version(uri: str) -> str:
+    """The version of the database server."""
+    with psycopg.connect(uri) as connection:
+        return str(connection.info.parameter_status("server_version"))
+
+
+def write(result: Result) -> str:
+    """The page."""
+    stages = {
+        name: median(run.stages.get(name, 0.0) for run in result.runs)
+        for name in result.runs[0].stages
+    }
+    rest = median(run.seconds - sum(run.stages.values()) for run in result.runs)
+    parts = [
+        _HEAD,
+        _table(["machine", ""], _machine(result)),
+        "## Figures\n\n",
+        _table(["figure", "measured", "to reach"], _figures(result)),
+        "## Stages\n\n",
+        _table(
+            ["stage", "seconds"],
+            [
+                *((name, f"{seconds:.1f}") for name, seconds in stages.items()),
+                ("start and everything else", f"{rest:.1f}"),
+                ("**the whole report**", f"{_seconds(result.runs):.1f}"),
+            ],
+        ),
+        "## Rows\n\n",
+        _table(["extracted", "rows"], [(n, f"{c:,}") for n, c in result.runs[0].rows.items()]),
+        "## Comparisons\n\n",
+        _table(["", "events and activities", "seconds", "peak MiB"], _comparisons(result)),
+        "## Rounds\n\n",
+        _table(
+            ["round", "baseline s", "report s", "ratio", "peak MiB"],
+            [
+                _round(n, copy, run)
+                for n, (copy, run) in enumerate(zip(result.copies, result.runs, strict=True), 1)
+            ],
+        ),
+    ]
+    return "".join(parts).rstrip("\n") + "\n"
+
+
+def _round(number: int, copy: float, run: Run) -> tuple[str, ...]:
+    ratio = run.seconds / copy
+    return str(number), f"{copy:.1f}", f"{run.seconds:.1f}", f"{ratio:.2f}", f"{run.peak:.0f}"
+
+
+def _machine(result: Result) -> list[tuple[str, str]]:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)
+    size = result.size
+    rows = f"{size.events:,} events and {size.activities:,} activities"
+    return [
+        ("measured", datetime.now(UTC).date().isoformat()),
+        ("processor", f"{_processor()}, {os.cpu_count()} cores, {memory:.0f} GiB"),
+        ("software", f"Python {platform.python_version()}, PostgreSQL {result.server}"),
+        (
+            "database",
+            f"{rows} over {size.days} days, {size.users:,} users",
+        ),
+        ("period", f"{result.days}, {result.days.count} days"),
+    ]
+
+
+def _figures(result: Result) -> list[tuple[str, str, str]]:
+    baseline, report = median(result.copies), _seconds(result.runs)
+    peak = max(run.peak for run in result.runs)
+    short = result.short
+    checking = result.validated.stages.get("validate", 0.0)
+    longer = report / baseline - _seconds(short.runs) / median(short.copies)
+    return [
+        ("baseline", f"{baseline:.1f} s", ""),
+        ("report", f"{report:.1f} s", ""),
+        ("report / baseline", f"**{report / baseline:.2f}**", "at most 2"),
+        ("peak memory", f"**{peak:.0f} MiB**", "under 1 GB"),
+        (
+            f"peak memory of {result.doubled_days.count} days instead of {result.days.count}",
+            f"{result.doubled.peak:.0f} MiB ({result.doubled.peak / peak - 1:+.0%})",
+            "no higher",
+        ),
+        (
+            f"ratio with {result.size.days} days of history instead of {short.size.days}",
+            f"{longer:+.2f}",
+            "none but for join and leave events",
+        ),
+        (
+            "validation",
+            f"{checking:.1f} s, peak {result.validated.peak:.0f} MiB",
+            "under 1 GB for 3 million rows",
+        ),
+    ]
+
+
+def _comparisons(result: Result) -> list[tuple[str, str, str, str]]:
+    short = result.short
+    return [
+        _comparison(f"{result.days.count} days", result.runs),
+        _comparison(f"{result.days.count} days, with validation", [result.validated]),
+        _comparison(f"{result.doubled_days.count} days", [result.doubled]),
+        _comparison(f"{result.days.count} days out of {short.size.days} of history", short.runs),
+    ]
+
+
+def _comparison(name: str, runs: Sequence[Run]) -> tuple[str, str, str, str]:
+    rows = sum(runs[0].rows.get(table, 0) for table in ("events", "activities"))
+    peak = max(run.peak for run in runs)
+    return name, f"{rows:,}", f"{_seconds(runs):.1f}", f"{peak:.0f}"
+
+
+def _seconds(runs: Sequence[Run]) -> float:
+    return median(run.seconds for run in runs)
+
+
+def _processor() -> str:
+    facts = Path("/proc/cpuinfo")
+    lines = facts.read_text(encoding="utf-8").splitlines() if facts.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines) + "\n"
