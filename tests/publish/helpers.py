@@ -87,3 +87,8 @@ class Bucket:
         """The keys of uploads that were begun and neither completed nor aborted."""
         listed = self.server.client().list_multipart_uploads(Bucket=self.name)
         return [found["Key"] for found in listed.get("Uploads", [])]
+
+
+def folder_destination(base: Path, prefix: str | None = None) -> Destination:
+    """The destination in the folder `base`."""
+    return open_destination(settings(base), prefix, no_s3)

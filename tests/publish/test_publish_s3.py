@@ -236,7 +236,7 @@ def test_a_presigned_url_opens_the_archive_and_nothing_else_does(
     assert query["X-Amz-Algorithm"] == ["AWS4-HMAC-SHA256"]
     assert query["X-Amz-Expires"] == ["60"]
     assert urllib.request.urlopen(url, timeout=10).read() == b"the content"
-    with pytest.raises(urllib.error.HTTPError, match="40[03]"):
+    with pytest.raises(urllib.error.HTTPError, match=r"40[03]"):
         urllib.request.urlopen(published.url, timeout=10)
     signature = query["X-Amz-Signature"][0]
     told = repr(published) + caplog.text + bucket.read(LATEST).decode()
