@@ -8,8 +8,6 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.complete
-SWIFT := .venv-swift
-SWIFT_STAMP := $(SWIFT)/.complete
 # One place says which uv: the lock.
 UV := $(shell sed -n 's/^\(uv==[^ ]*\).*/\1/p' requirements-dev.txt)
 
@@ -42,13 +40,6 @@ $(STAMP): requirements-dev.txt pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# The S3 server of the tests, apart because its dependencies are none of ours.
-$(SWIFT_STAMP): requirements-swift.txt $(STAMP)
-	rm -f $@
-	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(SWIFT)
-	$(BIN)/uv pip sync --quiet --python $(SWIFT)/bin/python --require-hashes requirements-swift.txt
-	@touch $@
-
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--custom-compile-command "make lock" $(LOCK_OPTIONS)
 
@@ -68,7 +59,7 @@ lint: $(STAMP)  ## Check style: Ruff and SQLFluff
 typecheck: $(STAMP)
 	$(BIN)/mypy
 
-pytest: $(STAMP) $(SWIFT_STAMP)
+pytest: $(STAMP)
 	$(BIN)/python -m pytest
 
 format: $(STAMP)  ## Format the code and fix what can be fixed

@@ -32,6 +32,7 @@ SERVICES = ("api-server", "scheduler", "dag-processor", "triggerer")
 FINISHED = frozenset({"success", "failed"})
 # Those that this process has started: forgetting one that runs is a warning, and leaves a zombie.
 _children: list[subprocess.Popen[bytes]] = []
+_PASSWORDS, _SECRETS, _RUNNING = "passwords.json", "secrets.json", "running.json"
 _INHERITED = ("AIRFLOW", "ENGAGEMENT_")
 
 
@@ -52,26 +53,12 @@ class Home:
     follow_schedules: bool = False
     settings: Mapping[str, str] = field(default_factory=dict)
 
-    @property
-    def password_file(self) -> Path:
-        """The logins and their passwords, in JSON."""
-        return self.folder / "passwords.json"
-
-    @property
-    def state_file(self) -> Path:
-        """Which processes run, and on which port; missing where none does."""
-        return self.folder / "running.json"
-
-    def password(self) -> str:
-        """The password of the login `admin`."""
-        return str(json.loads(self.password_file.read_text())[USER])
-
     def environment(self, port: int) -> dict[str, str]:
         """The environment of every service: what a shell has set for another Airflow stays out."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith(_INHERITED)}
         # Without bytecode every service, and every task that imports, takes three times as long.
         kept.pop("PYTHONDONTWRITEBYTECODE", None)
-        secret = _secrets(self.folder / "secrets.json")
+        secret = _secrets(self.folder / _SECRETS)
         url = f"http://{HOST}:{port}"
         ours = {
             "AIRFLOW_HOME": str(self.folder),
@@ -84,7 +71,7 @@ class Home:
             "AIRFLOW__CORE__FERNET_KEY": secret["fernet_key"],
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
-            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self.password_file),
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self.folder / _PASSWORDS),
             "AIRFLOW__API__HOST": HOST,
             "AIRFLOW__API__PORT": str(port),
             "AIRFLOW__API__BASE_URL": url,
@@ -180,7 +167,9 @@ def start(home: Home, port: int = 8080, services: tuple[str, ...] = SERVICES) ->
     if state := _state(home.folder):
         raise AirflowError(f"Airflow runs already, on port {state['port']}: stop it first")
     home.folder.mkdir(parents=True, exist_ok=True)
-    _write_private(home.password_file, json.dumps({USER: _password(home.password_file)}))
+    passwords = home.folder / _PASSWORDS
+    if not passwords.exists():
+        _write_private(passwords, json.dumps({USER: secrets.token_urlsafe(9)}))
     migrate(home)
     began = datetime.now(UTC)
     chosen = free_port(port)
@@ -189,11 +178,22 @@ def start(home: Home, port: int = 8080, services: tuple[str, ...] = SERVICES) ->
         for name in services:
             running.append(_launch(home, name, chosen))
             _write_state(home.folder, chosen, running)
-        airflow = Airflow(home, chosen, tuple(running), Client(f"http://{HOST}:{chosen}"))
+        airflow = Airflow(home.folder, chosen, tuple(running), Client(f"http://{HOST}:{chosen}"))
         airflow.wait_healthy(began)
     except BaseException:
         stop(home.folder)
         raise
+    return airflow
+
+
+def attach(folder: Path) -> Airflow | None:
+    """The Airflow that runs with this AIRFLOW_HOME, whoever started it; None where none does."""
+    if (state := _state(folder)) is None:
+        return None
+    services = tuple(Service(**service) for service in state["services"])
+    client = Client(f"http://{HOST}:{state['port']}")
+    airflow = Airflow(folder, int(state["port"]), services, client)
+    airflow.client.login(USER, airflow.password())
     return airflow
 
 
@@ -227,7 +227,7 @@ def stop(folder: Path, seconds: float = 30) -> bool:
         for child in _children:
             child.poll()
         _children[:] = [child for child in _children if child.returncode is None]
-        (folder / "running.json").unlink(missing_ok=True)
+        (folder / _RUNNING).unlink(missing_ok=True)
     return bool(leaders)
 
 
@@ -235,7 +235,7 @@ def stop(folder: Path, seconds: float = 30) -> bool:
 class Airflow:
     """Services that run, and the client to talk to them."""
 
-    home: Home
+    folder: Path
     port: int
     services: tuple[Service, ...]
     client: Client
@@ -244,6 +244,10 @@ class Airflow:
     def url(self) -> str:
         """The address of the user interface."""
         return f"http://{HOST}:{self.port}"
+
+    def password(self) -> str:
+        """The password of the login `admin`."""
+        return str(json.loads((self.folder / _PASSWORDS).read_text())[USER])
 
     def wait_healthy(self, since: datetime, seconds: float = 120) -> None:
         """Wait until every service has given a sign of life after `since`."""
@@ -255,20 +259,20 @@ class Airflow:
             if health is not None:
                 late = [name for name in self._watched() if not _beat_since(health, name, since)]
                 if not late:
-                    self.client.login(USER, self.home.password())
+                    self.client.login(USER, self.password())
                     return
                 waiting = ", ".join(late)
             time.sleep(0.25)
         raise AirflowError(
             f"Airflow was not healthy after {seconds:.0f} seconds: no sign of {waiting}; "
-            f"see {self.home.folder / 'logs'}"
+            f"see {self.folder / 'logs'}"
         )
 
     def check_alive(self) -> None:
         """Raise AirflowError, with the end of its log, where a service has died."""
         for service in self.services:
             if not service.alive():
-                log = _log_file(self.home.folder, service.name)
+                log = _log_file(self.folder, service.name)
                 end = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
                 raise AirflowError(f"Airflow's {service.name} has ended:\n{end}")
 
@@ -514,12 +518,12 @@ def _write_state(folder: Path, port: int, services: list[Service]) -> None:
         "port": port,
         "services": [{"name": s.name, "pid": s.pid, "created": s.created} for s in services],
     }
-    _write_private(folder / "running.json", json.dumps(state))
+    _write_private(folder / _RUNNING, json.dumps(state))
 
 
 def _state_of_file(folder: Path) -> dict[str, Any] | None:
     try:
-        state: dict[str, Any] = json.loads((folder / "running.json").read_text())
+        state: dict[str, Any] = json.loads((folder / _RUNNING).read_text())
     except FileNotFoundError:
         return None
     return state
@@ -531,16 +535,6 @@ def _state(folder: Path) -> dict[str, Any] | None:
     if state and any(Service(**service).alive() for service in state["services"]):
         return state
     return None
-
-
-def port_of(folder: Path) -> int | None:
-    """The port of the Airflow that runs with this AIRFLOW_HOME; None where none does."""
-    state = _state(folder)
-    return int(state["port"]) if state else None
-
-
-def _password(path: Path) -> str:
-    return str(json.loads(path.read_text())[USER]) if path.exists() else secrets.token_urlsafe(9)
 
 
 def _secrets(path: Path) -> dict[str, str]:
