@@ -24,7 +24,7 @@ from engagement.errors import (
     explain_os_error,
     one_line,
 )
-from engagement.period import parse_timezone
+from engagement.period import Cadence, parse_timezone
 from engagement.settings import Settings, check_prefix, load
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ def _report(options: argparse.Namespace, settings: Settings, show: _Show) -> Non
             computed.append(report.compute(snapshot, name, file_format, settings))
         show.stage("packaging")
         packaged = report.package(
-            snapshot, computed, file_format, report.Cadence.ON_DEMAND, run=None
+            snapshot, computed, file_format, Cadence.ON_DEMAND, run=None
         )
         show.stage("")
         if options.stdout:

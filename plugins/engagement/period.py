@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from engagement.errors import UsageError
@@ -13,6 +14,7 @@ _ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _EARLIEST = date(1970, 1, 1)
 _LATEST = date(9998, 12, 31)
 _DAY = timedelta(days=1)
+_LONGEST_MONTH = 31
 
 
 def parse_date(text: str, name: str = "date") -> date:
@@ -145,3 +147,34 @@ class Period:
     def label(self) -> str:
         """`START_to_END`, as in file names."""
         return f"{self.start}_to_{self.end}"
+
+
+class Cadence(StrEnum):
+    """How often a report is made; published reports have a folder for each."""
+
+    DAILY = "daily"
+    WEEKLY = "weekly"
+    MONTHLY = "monthly"
+    ON_DEMAND = "on-demand"
+
+    def check(self, period: Period) -> None:
+        """Raises UsageError where `period` is none of this cadence's."""
+        fits, expected = {
+            Cadence.DAILY: (period.start == period.end, "one day"),
+            Cadence.WEEKLY: (
+                period.start.weekday() == 0 and period.end == period.start + 6 * _DAY,
+                "a week from Monday to Sunday",
+            ),
+            Cadence.MONTHLY: (
+                period.start.day == 1
+                and (period.end + _DAY).day == 1
+                and (period.end - period.start).days < _LONGEST_MONTH,
+                "one calendar month",
+            ),
+            Cadence.ON_DEMAND: (True, "any period"),
+        }[self]
+        if not fits:
+            raise UsageError(
+                f"the period {period.start} to {period.end} is no period of a {self} report: "
+                f"expected {expected}; for any other use the DAG engagement_on_demand"
+            )

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
 
@@ -32,7 +31,7 @@ from engagement.app_database import Address
 from engagement.datasets import Format
 from engagement.errors import DataQualityError, EngagementError, UsageError, explain_os_error
 from engagement.extract import TABLES, Report, extract
-from engagement.period import Period
+from engagement.period import Cadence, Period
 from engagement.publish import Archive, Destination, Published
 from engagement.settings import Settings
 
@@ -40,15 +39,6 @@ log = logging.getLogger(__name__)
 
 DEFAULT_DAYS = 30
 _SNAPSHOT = "snapshot.json"
-
-
-class Cadence(StrEnum):
-    """How often a report is made; a folder of the destination each."""
-
-    DAILY = "daily"
-    WEEKLY = "weekly"
-    MONTHLY = "monthly"
-    ON_DEMAND = "on-demand"
 
 
 def parse_format(text: str) -> Format:
@@ -273,8 +263,8 @@ def package(
     return Archive(
         path=Path(str(target / name)),
         period=snapshot.period,
-        cadence=cadence,
-        format=file_format,
+        cadence=str(cadence),
+        format=str(file_format),
         sha256=sha256,
         bytes=size,
         rows=rows,

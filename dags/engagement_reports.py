@@ -1,0 +1,130 @@
+"""### Engagement reports
+
+Each run reads the app's database as of one moment, checks what it read, computes seven datasets,
+and publishes them as one archive.
+
+| DAG | period of a run | runs |
+| --- | --- | --- |
+| `engagement_daily` | one day | after every midnight |
+| `engagement_weekly` | Monday to Sunday | every Monday |
+| `engagement_monthly` | one calendar month | on every first |
+| `engagement_on_demand` | `start` to `end` | when it is triggered |
+
+Days are those of the report time zone, `ENGAGEMENT_TIMEZONE`. Scheduled runs wait a while after
+their period's end, for the app to write what is late. To make reports of the past, choose
+*Trigger*, then *Backfill*, and pick the dates: each archive is the one that a scheduled run makes.
+When a run failed, clear the failed task: it goes on with the snapshot that the run has taken.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow.providers.standard.sensors.time_delta import TimeDeltaSensor
+from airflow.sdk import (
+    Asset,
+    CronDataIntervalTimetable,
+    ExceptionRetryPolicy,
+    Param,
+    RetryAction,
+    RetryRule,
+    chain,
+    dag,
+    task,
+    task_group,
+)
+
+from engagement import airflow_rim as rim
+from engagement.datasets import NAMES, Format
+from engagement.errors import EngagementError, TemporaryError
+from engagement.period import Cadence
+from engagement.settings import load
+
+SETTINGS = load()
+CRON = {Cadence.DAILY: "0 0 * * *", Cadence.WEEKLY: "0 0 * * MON", Cadence.MONTHLY: "0 0 1 * *"}
+DEFAULT_ARGS = {
+    "owner": "engagement-reports",
+    "retries": 2,
+    "retry_delay": timedelta(minutes=1),
+    "retry_exponential_backoff": 3.0,
+    "retry_policy": ExceptionRetryPolicy(
+        rules=[
+            RetryRule(exception=TemporaryError, action=RetryAction.DEFAULT),
+            RetryRule(exception=EngagementError, action=RetryAction.FAIL),
+        ]
+    ),
+}
+PARAMS: dict[str, Any] = {
+    "start": Param(
+        None,
+        type=["null", "string"],
+        format="date",
+        title="First day",
+        description="Empty: the run's own period; on demand, 30 days before the run's date.",
+    ),
+    "end": Param(
+        None,
+        type=["null", "string"],
+        format="date",
+        title="Last day",
+        description="Included. Empty: the run's own period; on demand, the run's date.",
+    ),
+    "format": Param(
+        "json", type="string", enum=[*map(str, Format)], description="Format of the datasets."
+    ),
+    "s3_prefix": Param(
+        None,
+        type=["null", "string"],
+        title="Prefix",
+        description=f"Under the destination. Empty: {SETTINGS.s3_prefix}",
+    ),
+    "replace": Param(
+        False,
+        type="boolean",
+        title="Replace fuller archive",
+        description="Publish even where the published archive has more activities.",
+    ),
+}
+
+
+def report_dag(cadence: Cadence) -> None:
+    """Makes the DAG whose runs each publish one report of `cadence`."""
+    cron = CRON.get(cadence)
+    asset = Asset(name=f"engagement_report_{cadence}", uri=f"x-engagement://reports/{cadence}")
+
+    @dag(
+        dag_id=f"engagement_{cadence}".replace("-", "_"),
+        description=f"Publishes the {cadence} engagement report",
+        schedule=CronDataIntervalTimetable(cron, timezone=SETTINGS.timezone) if cron else None,
+        start_date=datetime(2020, 1, 1, tzinfo=UTC),
+        catchup=False,
+        max_active_runs=4,
+        default_args=DEFAULT_ARGS,
+        params=PARAMS,
+        tags=["engagement", "report", cadence],
+        doc_md=__doc__,
+    )
+    def report() -> None:
+        planned = task(rim.plan)(cadence)
+        snapshot = task(rim.extract, max_active_tis_per_dag=2)(planned)
+        validated = task(rim.validate)(snapshot)
+
+        @task_group
+        def metrics() -> list[Any]:
+            return [task(rim.compute, task_id=name)(name, planned, snapshot) for name in NAMES]
+
+        computed = metrics()
+        archive = task(rim.package)(planned, snapshot, computed)
+        published = task(rim.publish, outlets=[asset])(planned, snapshot, archive, asset.name)
+        chain(snapshot, validated, computed, archive, published, task(rim.clean_up)(snapshot))
+        if cron:
+            minutes = f"{{{{ {SETTINGS.settle_minutes} if dag_run.data_interval_end else 0 }}}}"
+            settle = TimeDeltaSensor(task_id="settle", delta=minutes, deferrable=True)
+            chain(planned, settle, snapshot)
+
+    report()
+
+
+for each in Cadence:
+    report_dag(each)

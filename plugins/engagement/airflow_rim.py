@@ -1,0 +1,220 @@
+"""Where the package meets Airflow: what each task of a report DAG does, as one call.
+
+Values that tasks hand to each other are small and plain: where things are, and how many.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import Asset, Connection, ObjectStoragePath, get_current_context
+from airflow.sdk.exceptions import AirflowNotFoundException
+
+from engagement.errors import ConfigurationError, EngagementError, UsageError, one_line
+from engagement.period import Cadence, Period, local_date, parse_timezone
+from engagement.settings import Settings, load
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+    from engagement.app_database import Address
+    from engagement.publish import Destination
+    from engagement.report import Snapshot
+    from engagement.staging import StagingArea
+
+log = logging.getLogger(__name__)
+
+Plain = dict[str, Any]
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    """Logs an error that was foreseen as one line, and lets Airflow see nothing but that line."""
+    try:
+        yield
+    except EngagementError as error:
+        message = one_line(error)
+        log.error("%s", message)  # noqa: TRY400  the traceback tells nothing that this does not
+        raise type(error)(message).with_traceback(None) from None
+
+
+def app_database() -> Address:
+    """The connection `app_db`; raises ConfigurationError where there is none."""
+    from engagement.app_database import CONNECTION_ID, VARIABLE, Address
+
+    try:
+        connection = Connection.get(CONNECTION_ID)
+    except AirflowNotFoundException:
+        raise ConfigurationError(
+            f"there is no connection {CONNECTION_ID} to the app's database: add it in Airflow "
+            f"under Admin, Connections (type Postgres), or set {VARIABLE}"
+        ) from None
+    return Address.of_parts(
+        host=connection.host,
+        port=connection.port,
+        user=connection.login,
+        password=connection.password,
+        database=connection.schema,
+        options=connection.extra_dejson,
+    )
+
+
+def s3_client(settings: Settings) -> S3Client:
+    """A client of the S3 connection that the settings name."""
+    from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+
+    client: S3Client = S3Hook(aws_conn_id=settings.s3_connection).get_conn()
+    return client
+
+
+def _destination(settings: Settings, prefix: str | None) -> Destination:
+    from engagement.publish import open_destination
+
+    return open_destination(settings, prefix, lambda: s3_client(settings))
+
+
+def _staging(settings: Settings) -> StagingArea:
+    from engagement.staging import StagingArea
+
+    return StagingArea(ObjectStoragePath(settings.staging))
+
+
+def _snapshot(folder: str) -> Snapshot:
+    from engagement.report import Snapshot
+
+    return Snapshot.load(ObjectStoragePath(folder))
+
+
+def _period(
+    cadence: Cadence, params: Mapping[str, Any], context: Mapping[str, Any], timezone: str
+) -> Period:
+    """The period of a run: its parameters, else its data interval, else what the cadence allows."""
+    from engagement.report import period_before
+
+    run = context["dag_run"]
+    start, end = params.get("start") or None, params.get("end") or None
+    first, last = run.data_interval_start, run.data_interval_end
+    if cadence is Cadence.ON_DEMAND:
+        if not start and not end and first and first < last:
+            return Period.of_interval(first, last, timezone)
+        today = local_date(run.run_after, parse_timezone(timezone))
+        return period_before(today, timezone, start, end)
+    if start and end:
+        period = Period.parse(start, end, timezone)
+    elif start or end:
+        raise UsageError(
+            f"only {'start' if start else 'end'} is set: set both start and end, or neither to "
+            "take the run's data interval"
+        )
+    elif first and last and first < last:
+        period = Period.of_interval(first, last, timezone)
+    else:
+        raise UsageError(
+            "the run has no data interval and no parameters start and end: trigger it with start "
+            "and end, or give it a logical date"
+        )
+    cadence.check(period)
+    return period
+
+
+def plan(cadence: str) -> Plain:
+    """Decides the period, and fails before any work where its report could not be published."""
+    from engagement.report import parse_format
+
+    context = get_current_context()
+    params = context["params"]
+    with _one_line_errors():
+        settings = load()
+        period = _period(Cadence(cadence), params, context, settings.timezone)
+        file_format = parse_format(params["format"])
+        _destination(settings, params["s3_prefix"] or None).check()
+        app_database()
+    log.info("the report of %s to %s (%s)", period.start, period.end, period.timezone)
+    return {
+        "period": [str(period.start), str(period.end), period.timezone],
+        "cadence": cadence,
+        "format": str(file_format),
+        "s3_prefix": params["s3_prefix"] or None,
+        "replace": params["replace"],
+    }
+
+
+def extract(planned: Plain) -> str:
+    """Reads one snapshot of the app's database into the staging area; returns its folder."""
+    from engagement.report import take_snapshot
+
+    with _one_line_errors():
+        settings = load()
+        owner = get_current_context()["dag"].dag_id
+        period = Period.parse(*planned["period"])
+        area = _staging(settings)
+        return str(take_snapshot(app_database(), period, area, owner, settings).folder)
+
+
+def validate(folder: str) -> Plain:
+    """Checks the extracted tables; a critical finding fails the run, without a retry."""
+    from engagement.report import check_quality
+
+    with _one_line_errors():
+        result = check_quality(_snapshot(folder), load())
+    return {"status": result.status, "warnings": len(result.failures("warning"))}
+
+
+def compute(name: str, planned: Plain, folder: str) -> Plain:
+    """Computes one dataset of the snapshot; returns its facts."""
+    from engagement import report
+    from engagement.datasets import Format
+
+    with _one_line_errors():
+        file_format = Format(planned["format"])
+        return report.compute(_snapshot(folder), name, file_format, load()).as_dict()
+
+
+def package(planned: Plain, folder: str, computed: Iterable[Plain]) -> Plain:
+    """Zips the seven datasets, once they agree with each other; returns the archive's facts."""
+    from engagement import report
+    from engagement.datasets import Format
+
+    with _one_line_errors():
+        packaged = report.package(
+            _snapshot(folder),
+            [report.Computed.of_dict(values) for values in computed],
+            Format(planned["format"]),
+            Cadence(planned["cadence"]),
+            run=get_current_context()["run_id"],
+        )
+    facts = ("cadence", "format", "sha256", "bytes", "rows", "snapshot_at", "run", "code_version")
+    return {name: getattr(packaged, name) for name in facts}
+
+
+def publish(planned: Plain, folder: str, packaged: Plain, asset: str) -> Plain:
+    """Publishes the archive and tells it on the asset; returns its addresses and facts."""
+    from engagement import report, staging
+    from engagement.publish import Archive
+
+    with _one_line_errors():
+        settings = load()
+        period = Period.parse(*planned["period"])
+        archive = Archive(path=Path(), period=period, **packaged)
+        destination = _destination(settings, planned["s3_prefix"])
+        where = ObjectStoragePath(folder) / planned["format"]
+        with staging.fetched(where, [archive.name]) as local:
+            published = report.publish(
+                replace(archive, path=local / archive.name), destination, replace=planned["replace"]
+            )
+    facts = {**asdict(published), "start": str(period.start), "end": str(period.end)}
+    get_current_context()["outlet_events"][Asset(asset)].extra = facts
+    return facts
+
+
+def clean_up(folder: str) -> None:
+    """Removes the staging folder of a run that has published."""
+    from engagement.staging import remove
+
+    with _one_line_errors():
+        remove(ObjectStoragePath(folder))

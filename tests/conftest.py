@@ -1,0 +1,73 @@
+"""What the tests share: one PostgreSQL for the session, the golden database, and its reports."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from demo import postgres
+from engagement.app_database import Address
+from engagement.period import Period
+from engagement.settings import Settings
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@dataclass(frozen=True, slots=True)
+class Golden:
+    """A period and the consolidated report that the golden database gives for it."""
+
+    name: str
+    period: Period
+    report: dict[str, Any]
+
+
+def read_golden(path: Path) -> Golden:
+    start, end, timezone = path.stem.split("_", 2)
+    period = Period.parse(start, end, timezone.replace("-", "/"))
+    return Golden(path.stem, period, json.loads(path.read_text(encoding="utf-8")))
+
+
+GOLDEN_REPORTS = [read_golden(path) for path in sorted((GOLDEN / "expected").glob("*.json"))]
+
+
+@pytest.fixture(scope="session", params=GOLDEN_REPORTS, ids=lambda golden: golden.name)
+def golden(request: pytest.FixtureRequest) -> Golden:
+    found: Golden = request.param
+    return found
+
+
+@pytest.fixture(scope="session")
+def database_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[postgres.Server]:
+    with postgres.server(tmp_path_factory.mktemp("postgres")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def golden_uri(database_server: postgres.Server) -> str:
+    uri = database_server.create_database("golden")
+    postgres.apply_schema(uri)
+    postgres.load_csv_folder(uri, GOLDEN / "appdb")
+    return uri
+
+
+@pytest.fixture(scope="session")
+def golden_address(golden_uri: str) -> Address:
+    return Address.parse(golden_uri)
+
+
+@pytest.fixture(scope="session")
+def empty_uri(database_server: postgres.Server) -> str:
+    uri = database_server.create_database("empty")
+    postgres.apply_schema(uri)
+    return uri
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(destination=str(tmp_path / "reports"), staging=str(tmp_path / "staging"))
