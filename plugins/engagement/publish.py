@@ -422,15 +422,15 @@ class FolderDestination:
     def _make(self, below: str) -> Path:
         """The folder `below` the base, made where it is missing."""
         self.base.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder = self.base
+        folder, root = self.base, self.base.resolve()
         for part in below.split("/")[:-1]:
             folder /= part
+            if not folder.resolve().is_relative_to(root):
+                raise UsageError(
+                    f"s3_prefix {self.prefix!r} leads out of the destination {self.base} through "
+                    "a symbolic link: expected a prefix that stays under it"
+                )
             folder.mkdir(mode=self._mode & 0o777, exist_ok=True)
-        if not folder.resolve().is_relative_to(self.base.resolve()):
-            raise UsageError(
-                f"s3_prefix {self.prefix!r} leads out of the destination {self.base} through a "
-                "symbolic link: expected a prefix that stays under it"
-            )
         return folder
 
     @property
@@ -481,7 +481,7 @@ class FolderDestination:
             reason = error.strerror or type(error).__name__
             if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
                 raise PublishError(f"{where} is full ({reason}): make room and try again") from None
-            if isinstance(error, PermissionError) or error.errno == errno.EROFS:
+            if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT}:
                 raise ConfigurationError(
                     f"{where} cannot be written ({reason}): expected a folder that this user may "
                     "write to"

@@ -18,7 +18,7 @@ _PRECONDITION_FAILED = b"<Error><Code>PreconditionFailed</Code><Message>If-Match
 
 def _with_if_match_on_complete(app: WSGIApplication) -> WSGIApplication:
     """The application with If-Match on CompleteMultipartUpload, where moto ignores it."""
-    from moto.core import DEFAULT_ACCOUNT_ID
+    from moto.core.models import DEFAULT_ACCOUNT_ID
     from moto.s3.models import s3_backends
 
     def checked(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -43,7 +43,6 @@ def moto() -> Iterator[S3Server]:
     its write, which S3 takes as one step.
     """
     from moto.moto_server.werkzeug_app import (
-        DomainDispatcherApplication,
         MotoRequestHandler,
         create_backend_app,
     )
@@ -56,7 +55,7 @@ def moto() -> Iterator[S3Server]:
     server = make_server(
         "127.0.0.1",
         0,
-        _with_if_match_on_complete(DomainDispatcherApplication(create_backend_app)),
+        _with_if_match_on_complete(create_backend_app("s3")),
         threaded=False,
         request_handler=Quiet,
     )
