@@ -1,5 +1,6 @@
--- Grain: one activity of the period. Key: id.
--- Titles and descriptions are only told as there (1) or missing (null).
+-- Grain: one row an activity of the period. Key: id.
+-- Title and description are only told as there (1) or missing (null). A reference that is missing
+-- counts as found: whether it may be missing is another expectation.
 select
     id,
     user_id,
@@ -9,10 +10,13 @@ select
     case when description is not null then 1 end as description,
     content_type_id,
     object_id,
-    user_id is null
-    or exists (select 1 from users where users.id = activities.user_id) as user_exists,
-    content_type_id is null
-    or exists (
-        select 1 from content_types where content_types.id = activities.content_type_id
+    coalesce(
+        user_id in (select users.id from users where users.id is not null), true
+    ) as user_exists,
+    coalesce(
+        content_type_id in (
+            select content_types.id from content_types where content_types.id is not null
+        ),
+        true
     ) as content_type_exists
 from activities

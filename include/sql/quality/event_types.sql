@@ -1,4 +1,5 @@
--- Grain: one event type that an event of the period, or a join or leave event before its end, has. Key: id.
+-- Grain: one row an event type that the report sees. Key: id; code.
+-- An event of the period is of that type, or a join or leave event before the period's end.
 select
     id,
     code,
@@ -6,9 +7,9 @@ select
 from event_types
 where
     id is null
-    or exists (select 1 from events where events.event_type_id = event_types.id)
-    or exists (
-        select 1
+    or id in (select events.event_type_id from events)
+    or id in (
+        select membership_events.event_type_id
         from membership_events
-        where membership_events.event_type_id = event_types.id and membership_events.timestamp < $end_instant
+        where membership_events.timestamp < $end_instant
     )

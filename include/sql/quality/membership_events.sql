@@ -1,18 +1,33 @@
--- Grain: one join or leave event before the end of the period. Key: id.
--- a join `holds` where the pair is a member as of the end, or left after it, or where
--- the fast is gone, and its memberships with it.
+-- Grain: one row a join or leave event before the period's end. Key: id.
+-- `in_events` is false for an event of the period that is none of the extracted events. `holds` is
+-- false for a join that no leave follows before the end though the user is no member as of the end
+-- and the fast, which takes its memberships along, still exists. A reference that is missing counts
+-- as found: whether it may be missing is another expectation.
 with before_end as (
     select
-        id,
-        event_type_id,
-        user_id,
-        fast_id,
-        timestamp,
-        event_type_id in (select event_types.id from event_types where code = 'user_joined_fast') as joins,
-        event_type_id in (select event_types.id from event_types where code = 'user_left_fast') as leaves,
-        row_number() over (partition by user_id, fast_id order by timestamp, id) as place
+        membership_events.id,
+        membership_events.event_type_id,
+        membership_events.user_id,
+        membership_events.fast_id,
+        membership_events.timestamp,
+        coalesce(
+            membership_events.event_type_id in (
+                select event_types.id from event_types where event_types.code = 'user_joined_fast'
+            ),
+            false
+        ) as joins,
+        coalesce(
+            membership_events.event_type_id in (
+                select event_types.id from event_types where event_types.code = 'user_left_fast'
+            ),
+            false
+        ) as leaves,
+        row_number() over (
+            partition by membership_events.user_id, membership_events.fast_id
+            order by membership_events.timestamp, membership_events.id
+        ) as place
     from membership_events
-    where timestamp is null or timestamp < $end_instant
+    where membership_events.timestamp is null or membership_events.timestamp < $end_instant
 ),
 
 placed as (
@@ -20,41 +35,56 @@ placed as (
         *,
         max(case when leaves then place end) over (partition by user_id, fast_id) as last_leave
     from before_end
+),
+
+events_in_period as (
+    select events.id
+    from events
+    where
+        events.event_type_id in (
+            select event_types.id
+            from event_types
+            where event_types.code in ('user_joined_fast', 'user_left_fast')
+        )
+),
+
+open_joins as (
+    select placed.id
+    from placed
+    inner join fasts on placed.fast_id = fasts.id
+    left join members on placed.user_id = members.user_id and placed.fast_id = members.fast_id
+    where
+        placed.joins
+        and placed.user_id is not null
+        and members.user_id is null
+        and (placed.last_leave is null or placed.last_leave < placed.place)
 )
 
 select
-    id,
-    event_type_id,
-    user_id,
-    fast_id,
-    timestamp,
-    exists (
-        select 1 from event_types where event_types.id = placed.event_type_id
+    placed.id,
+    placed.event_type_id,
+    placed.user_id,
+    placed.fast_id,
+    placed.timestamp,
+    coalesce(
+        placed.event_type_id in (
+            select event_types.id from event_types where event_types.id is not null
+        ),
+        true
     ) as event_type_exists,
-    joins or leaves as joins_or_leaves,
-    user_id is null
-    or exists (select 1 from users where users.id = placed.user_id) as user_exists,
-    timestamp is null
-    or timestamp < $start_instant
-    or exists (
-        select 1
-        from events
-        where
-            events.id = placed.id
-            and events.event_type_id in (
-                select event_types.id
-                from event_types
-                where event_types.code in ('user_joined_fast', 'user_left_fast')
-            )
+    placed.joins or placed.leaves as joins_or_leaves,
+    coalesce(
+        placed.user_id in (select users.id from users where users.id is not null), true
+    ) as user_exists,
+    coalesce(
+        placed.timestamp < $start_instant
+        or placed.id in (
+            select events_in_period.id from events_in_period where events_in_period.id is not null
+        ),
+        true
     ) as in_events,
-    not joins
-    or user_id is null
-    or fast_id is null
-    or coalesce(last_leave > place, false)
-    or exists (
-        select 1
-        from members
-        where members.user_id = placed.user_id and members.fast_id = placed.fast_id
-    )
-    or not exists (select 1 from fasts where fasts.id = placed.fast_id) as holds
+    coalesce(
+        placed.id not in (select open_joins.id from open_joins where open_joins.id is not null),
+        true
+    ) as holds
 from placed
