@@ -92,3 +92,16 @@ class Bucket:
 def folder_destination(base: Path, prefix: str | None = None) -> Destination:
     """The destination in the folder `base`."""
     return open_destination(settings(base), prefix, no_s3)
+
+
+class Between:
+    """Runs another publisher in the middle of one: before its first request of a kind."""
+
+    def __init__(self, bucket: Bucket, operation: str, other: Callable[[], object]) -> None:
+        self.client = bucket.server.client()
+        self.pending = [other]
+        self.client.meta.events.register(f"before-call.s3.{operation}", self._run)
+
+    def _run(self, **_: object) -> None:
+        if self.pending:
+            self.pending.pop()()

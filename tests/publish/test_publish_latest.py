@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from engagement import publish
 from engagement.errors import ConfigurationError, PublishError, TemporaryError
 from engagement.publish import Archive, Destination, Published
-from tests.publish.helpers import Bucket, folder_destination, make_archive
+from tests.publish.helpers import Between, Bucket, folder_destination, make_archive
 from tests.servers.faults import Answer, CutAnswer, Proxy
 
 FOLDER = "base/engagement-reports/monthly/json/"
@@ -161,19 +161,6 @@ def test_publishers_of_several_periods_leave_latest_at_the_greatest(
     assert published[-1].latest_moved
 
 
-class _Between:
-    """Runs another publisher in the middle of one: after so many requests of a kind."""
-
-    def __init__(self, bucket: Bucket, operation: str, other: Callable[[], object]) -> None:
-        self.client = bucket.server.client()
-        self.pending = [other]
-        self.client.meta.events.register(f"before-call.s3.{operation}", self._run)
-
-    def _run(self, **_: object) -> None:
-        if self.pending:
-            self.pending.pop()()
-
-
 @pytest.mark.parametrize(
     ("operation", "part_bytes"),
     [("PutObject", 2**24), ("UploadPart", 5 * 2**20), ("CompleteMultipartUpload", 5 * 2**20)],
@@ -193,7 +180,7 @@ def test_a_publisher_that_comes_between_is_not_overwritten_unseen(
         moto_bucket.destination().publish(make_archive(tmp_path, b"first"), replace=False)
     richer = make_archive(tmp_path, b"richer", activities=200)
     mine = make_archive(tmp_path, b"m" * (6 * 2**20))
-    between = _Between(
+    between = Between(
         moto_bucket, operation, lambda: moto_bucket.destination().publish(richer, replace=False)
     )
 
@@ -210,7 +197,7 @@ def test_an_archive_that_another_publisher_put_first_is_unchanged(
     moto_bucket: Bucket, tmp_path: Path
 ) -> None:
     archive = make_archive(tmp_path)
-    between = _Between(
+    between = Between(
         moto_bucket, "PutObject", lambda: moto_bucket.destination().publish(archive, replace=False)
     )
 

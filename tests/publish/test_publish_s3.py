@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 
 from engagement import publish
 from engagement.errors import ConfigurationError, PublishError, TemporaryError, UsageError
-from tests.publish.helpers import Bucket, make_archive
+from tests.publish.helpers import Between, Bucket, make_archive
 from tests.servers.faults import Corrupt, Proxy
 
 KEY = "base/engagement-reports/monthly/json/engagement_2026-01-01_to_2026-01-31.zip"
@@ -345,3 +345,23 @@ def test_swift_has_if_none_match_and_refuses_if_match(bucket: Bucket) -> None:
     etag = client.head_object(Bucket=bucket.name, Key="key")["ETag"]
     with pytest.raises(ClientError, match="NotImplemented"):
         client.put_object(Bucket=bucket.name, Key="key", Body=b"2", IfMatch=etag)
+
+
+@pytest.mark.parametrize("operation", ["PutObject", "CompleteMultipartUpload"])
+def test_without_if_match_another_publisher_is_still_seen_before_the_write(
+    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, operation: str
+) -> None:
+    monkeypatch.setattr(publish, "PART_BYTES", 5 * 2**20)
+    bucket.destination().publish(make_archive(tmp_path, b"first"), replace=False)
+    richer = make_archive(tmp_path, b"richer", activities=200)
+    mine = make_archive(tmp_path, b"m" * (1 if operation == "PutObject" else 6 * 2**20))
+    between = Between(
+        bucket, operation, lambda: bucket.destination().publish(richer, replace=False)
+    )
+
+    with pytest.raises(PublishError, match=r"200 activities.*only 100"):
+        bucket.destination(lambda: between.client).publish(mine, replace=False)
+
+    assert between.pending == []
+    assert bucket.read(KEY) == b"richer"
+    assert bucket.unfinished() == []
