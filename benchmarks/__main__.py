@@ -31,10 +31,10 @@ _FULL = Size(
 _MONTH = 30
 
 
-def measure(size: Size, rounds: int) -> Result:
-    """Every figure of the benchmark, for data of this size."""
+def measure(size: Size, rounds: int, folder: Path) -> Result:
+    """Every figure of the benchmark, for data of this size; `folder` keeps the databases."""
     days = _last_days(_MONTH)
-    with database.running() as started:
+    with database.running(folder) as started:
         uri = database.database(started, size)
         halved = replace(
             size, days=size.days // 2, events=size.events // 2, activities=size.activities // 2
@@ -102,6 +102,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="FILE",
         help="where the result is kept; default: docs/benchmark.md, and nowhere with other sizes",
     )
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        default=database.FOLDER,
+        help="where the databases are kept; default: .local/bench/postgres",
+    )
     options = parser.parse_args(arguments)
     if options.rounds < 1:
         parser.error(f"rounds {options.rounds} is too small: at least 1")
@@ -113,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(str(error))
     target: Path | None = options.document or (_DOCUMENT if size == _FULL else None)
     try:
-        text = document.write(measure(size, options.rounds))
+        text = document.write(measure(size, options.rounds, options.folder))
     except BenchmarkError as error:
         _tell(f"error: {error}")
         return 1

@@ -19,7 +19,7 @@ _SETTINGS = {"fsync": "off", "max_wal_size": "8GB", "checkpoint_timeout": "30min
 
 
 @contextmanager
-def running(folder: Path = FOLDER) -> Iterator[Server]:
+def running(folder: Path) -> Iterator[Server]:
     """The benchmark's own server."""
     with server(folder, _SETTINGS) as started:
         yield started

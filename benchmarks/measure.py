@@ -16,7 +16,7 @@ from pathlib import Path
 from demo.postgres import psql
 
 _ROOT = Path(__file__).resolve().parents[1]
-_STAGE = re.compile(r"^(.+) took ([\d.]+) s$", re.MULTILINE)
+_STAGE = re.compile(r"^([\w ]+): .+, ([\d.]+) s$", re.MULTILINE)
 _ROWS = re.compile(r"^extracted (\w+): ([\d,]+) rows$", re.MULTILINE)
 _MEBIBYTE = 1 << 20
 
@@ -99,7 +99,10 @@ def report(uri: str, days: Days, *, validate: bool = False) -> Run:
         command = [sys.executable, "-m", "engagement", "report"]
         command += [f"--start={days.start}", f"--end={days.end}", "--format=json", "--zip"]
         command += [] if validate else ["--skip-validation"]
-        return _run([*command, f"--output-dir={folder}"], environment)
+        run = _run([*command, f"--output-dir={folder}"], environment)
+    if not {"extract", "package"} <= run.stages.keys():
+        raise BenchmarkError(f"the report does not tell its stages: {run.said}")
+    return run
 
 
 def _run(command: Sequence[str], environment: Mapping[str, str]) -> Run:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+import psutil
 import psycopg
 from psycopg import sql
 
@@ -71,7 +72,13 @@ def start(folder: Path, settings: Mapping[str, str] | None = None) -> Server:
     need no restart; they are kept for later starts.
     """
     folder = folder.expanduser().resolve()
+    if any(character.isspace() for character in str(folder)):
+        raise ValueError(
+            f"the embedded PostgreSQL cannot keep its data in {str(folder)!r}: expected a path "
+            "without blanks; choose another folder"
+        )
     folder.parent.mkdir(parents=True, exist_ok=True)
+    _forget_reused_pid(folder)
     with _plain_locale():
         handle = _handle(folder)
         handle.start()
@@ -95,7 +102,7 @@ def find(folder: Path) -> Server | None:
     """The server that runs on `folder`, whoever started it; None where there is none."""
     folder = folder.expanduser().resolve()
     info = PostmasterInfo.read_from_pgdata(folder) if folder.is_dir() else None
-    if info is None or not info.is_running() or info.socket_dir is None:
+    if info is None or not _is_postgres(info.pid) or info.socket_dir is None:
         return None
     return Server(folder, info.socket_dir)
 
@@ -156,6 +163,20 @@ def reset_identities(connection: psycopg.Connection) -> None:
 
 def _handle(folder: Path) -> PostgresServer:
     return get_server(folder, cleanup_mode=None, start=False)
+
+
+def _is_postgres(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).name().startswith("postgres")
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _forget_reused_pid(folder: Path) -> None:
+    """After a crash the pid that the folder names may be another program's by now."""
+    record = folder / "postmaster.pid"
+    if record.exists() and not _is_postgres(int(record.read_text().splitlines()[0])):
+        record.unlink()
 
 
 @contextmanager
