@@ -52,7 +52,7 @@ def measure(size: Size, rounds: int, folder: Path) -> Result:
         _tell("half the history")
         baseline(short_uri, days)
         report(short_uri, days)
-        short_copies, short_runs = _in_turns(short_uri, days, rounds)
+        short_copies, short_runs = _in_turns(short_uri, days, (rounds + 1) // 2)
     return Result(
         size=size,
         days=days,

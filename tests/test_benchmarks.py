@@ -64,9 +64,9 @@ def test_page_holds_the_medians_and_the_worst_peak() -> None:
             short=History(replace(SIZE, days=45), [2.5], [run(5, 300)]),
         )
     )
-    assert "| report / baseline | **2.00** | at most 2 |" in page
+    assert "| report / baseline | **1.60** | at most 2 |" in page
     assert "| peak memory | **310 MiB** | under 1 GB |" in page
     assert "| peak memory of 60 days instead of 30 | 341 MiB (+10%) | no higher |" in page
-    assert "| ratio with 90 days of history instead of 45 | +0.00 |" in page
+    assert "| ratio with 90 days of history instead of 45 | -0.40 |" in page
     assert "| extract | 2.5 |" in page
     assert "| 3 | 9.0 | 5.0 | 0.56 | 290 |" in page
