@@ -207,7 +207,8 @@ def _fill(server: postgres.Server) -> None:
         server.drop_database("app")
         generate.fill(server.create_database("app"), generate.Size(end=yesterday))
     with psycopg.connect(server.uri("app"), autocommit=True) as connection:
-        if not connection.execute("select from pg_roles where rolname = %s", (READER,)).fetchone():
+        known = connection.execute("select 1 from pg_roles where rolname = %s", (READER,))
+        if known.fetchone() is None:
             connection.execute(sql.SQL("create role {} login").format(sql.Identifier(READER)))
         for statement in (
             "grant select on all tables in schema public to {}",
