@@ -33,6 +33,7 @@ from demo.airflow import (
     migrate,
     start,
     stop,
+    uninterrupted,
 )
 
 LOCAL = ROOT / ".local"
@@ -98,7 +99,7 @@ def up(port: int) -> None:
             _tell("starting Airflow")
             airflow = start(home, port)
         except BaseException:
-            postgres.stop(DATABASE)
+            _stop()
             raise
     airflow.client.close()
     _out.print(f"Airflow:   {airflow.url}", highlight=False)
@@ -109,10 +110,7 @@ def up(port: int) -> None:
 
 def down() -> None:
     """Stop Airflow and the database."""
-    ran = stop(AIRFLOW)
-    ran = postgres.find(DATABASE) is not None or ran
-    postgres.stop(DATABASE)
-    _out.print("stopped" if ran else "nothing ran")
+    _out.print("stopped" if _stop() else "nothing ran")
 
 
 def last_full_month(today: date) -> tuple[date, date]:
@@ -177,8 +175,7 @@ def _airflow_for_a_while() -> Iterator[tuple[Airflow, datetime]]:
         yield airflow, since
         airflow.client.close()
     finally:
-        stop(AIRFLOW)
-        postgres.stop(DATABASE)
+        _stop()
 
 
 def _database() -> postgres.Server:
@@ -192,9 +189,18 @@ def _database() -> postgres.Server:
             _fill(server)
             migrated.result()
     except BaseException:
-        postgres.stop(DATABASE)
+        _stop()
         raise
     return server
+
+
+def _stop() -> bool:
+    """Stop Airflow and the database; False where neither ran."""
+    with uninterrupted():
+        airflow_ran = stop(AIRFLOW)
+        database_ran = postgres.find(DATABASE) is not None
+        postgres.stop(DATABASE)
+    return airflow_ran or database_ran
 
 
 def _fill(server: postgres.Server) -> None:

@@ -208,27 +208,46 @@ def running(home: Home, port: int = 0, services: tuple[str, ...] = SERVICES) -> 
         stop(home.folder)
 
 
-def stop(folder: Path, seconds: float = 30) -> bool:
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let no second Ctrl-C leave anything behind; programs started meanwhile ignore it too."""
+    before = {n: signal.signal(n, signal.SIG_IGN) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def stop(folder: Path, seconds: float = 10) -> bool:
     """Stop whatever `start` has started with this AIRFLOW_HOME; False where nothing ran."""
     state = _state_of_file(folder)
     services = [Service(**service) for service in state["services"]] if state else []
-    with _uninterrupted():
-        leaders = [service for service in services if service.alive()]
-        for service in leaders:
-            with suppress(ProcessLookupError):
-                os.killpg(service.pid, signal.SIGTERM)
-        deadline = time.monotonic() + seconds
-        while (left := _members(services)) and time.monotonic() < deadline:
-            psutil.wait_procs(left, timeout=0.2)
-        for process in left:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-        psutil.wait_procs(left, timeout=5)
+    running = _members(services)
+    with uninterrupted():
+        # The API server goes last: whoever runs a task tells it how that ended before going.
+        _end([service for service in services if service.name != "api-server"], seconds)
+        _end(services, seconds)
         for child in _children:
             child.poll()
         _children[:] = [child for child in _children if child.returncode is None]
         (folder / _RUNNING).unlink(missing_ok=True)
-    return bool(leaders)
+    return bool(running)
+
+
+def _end(services: list[Service], seconds: float) -> None:
+    """Ask every process of these services to end, and kill what has not after `seconds`."""
+    # Those of a task too: asked alone, the scheduler would wait for the end of what runs.
+    for process in _members(services):
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+    deadline = time.monotonic() + seconds
+    while (left := _members(services)) and time.monotonic() < deadline:
+        psutil.wait_procs(left, timeout=0.2)
+    for process in left:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(left, timeout=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -557,13 +576,3 @@ def _write_private(path: Path, text: str) -> None:
     with os.fdopen(descriptor, "w") as file:
         file.write(text)
     temporary.replace(path)
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Let no second Ctrl-C leave a service behind."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
