@@ -29,10 +29,10 @@ from airflow.sdk import (
     Param,
     RetryAction,
     RetryRule,
+    TaskGroup,
     chain,
     dag,
     task,
-    task_group,
 )
 
 from engagement import airflow_rim as rim
@@ -41,6 +41,9 @@ from engagement.errors import EngagementError, TemporaryError
 from engagement.period import Cadence
 from engagement.settings import load
 
+# Airflow's types know neither results as arguments nor templates as values.
+step: Any = task
+sensor: Any = TimeDeltaSensor
 SETTINGS = load()
 CRON = {Cadence.DAILY: "0 0 * * *", Cadence.WEEKLY: "0 0 * * MON", Cadence.MONTHLY: "0 0 1 * *"}
 DEFAULT_ARGS = {
@@ -106,21 +109,17 @@ def report_dag(cadence: Cadence) -> None:
         doc_md=__doc__,
     )
     def report() -> None:
-        planned = task(rim.plan)(cadence)
-        snapshot = task(rim.extract, max_active_tis_per_dag=2)(planned)
-        validated = task(rim.validate)(snapshot)
-
-        @task_group
-        def metrics() -> list[Any]:
-            return [task(rim.compute, task_id=name)(name, planned, snapshot) for name in NAMES]
-
-        computed = metrics()
-        archive = task(rim.package)(planned, snapshot, computed)
-        published = task(rim.publish, outlets=[asset])(planned, snapshot, archive, asset.name)
-        chain(snapshot, validated, computed, archive, published, task(rim.clean_up)(snapshot))
+        planned = step(rim.plan)(cadence)
+        snapshot = step(max_active_tis_per_dag=2)(rim.extract)(planned)
+        validated = step(rim.validate)(snapshot)
+        with TaskGroup("metrics"):
+            computed = [step(task_id=name)(rim.compute)(name, planned, snapshot) for name in NAMES]
+        archive = step(rim.package)(planned, snapshot, computed)
+        published = step(outlets=[asset])(rim.publish)(planned, snapshot, archive, asset.name)
+        chain(snapshot, validated, computed, archive, published, step(rim.clean_up)(snapshot))
         if cron:
             minutes = f"{{{{ {SETTINGS.settle_minutes} if dag_run.data_interval_end else 0 }}}}"
-            settle = TimeDeltaSensor(task_id="settle", delta=minutes, deferrable=True)
+            settle = sensor(task_id="settle", delta=minutes, deferrable=True)
             chain(planned, settle, snapshot)
 
     report()

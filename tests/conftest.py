@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from demo import postgres
+from demo import app_tables, postgres
 from engagement.app_database import Address
 from engagement.period import Period
 from engagement.settings import Settings
@@ -51,8 +51,8 @@ def database_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[postgr
 @pytest.fixture(scope="session")
 def golden_uri(database_server: postgres.Server) -> str:
     uri = database_server.create_database("golden")
-    postgres.apply_schema(uri)
-    postgres.load_csv_folder(uri, GOLDEN / "appdb")
+    app_tables.apply_schema(uri)
+    app_tables.load_csv_folder(uri, GOLDEN / "appdb")
     return uri
 
 
@@ -64,7 +64,7 @@ def golden_address(golden_uri: str) -> Address:
 @pytest.fixture(scope="session")
 def empty_uri(database_server: postgres.Server) -> str:
     uri = database_server.create_database("empty")
-    postgres.apply_schema(uri)
+    app_tables.apply_schema(uri)
     return uri
 
 

@@ -129,9 +129,7 @@ def test_other_metrics(
 
 
 def test_consolidated(golden: Golden, tables: report.Snapshot, settings: Settings) -> None:
-    computed = [
-        report.compute(tables, name, Format.JSON, settings) for name in datasets.NAMES
-    ]
+    computed = [report.compute(tables, name, Format.JSON, settings) for name in datasets.NAMES]
     found = b"".join(report.consolidated(tables, computed))
     assert json.dumps(json.loads(found)) == json.dumps(golden.report)
 
@@ -151,9 +149,7 @@ def test_same_bytes(
         area = StagingArea(UPath(tmp_path / str(threads)))
         taken = report.take_snapshot(golden_address, golden.period, area, "tests", changed)
         report.skip_quality(taken)
-        computed = [
-            report.compute(taken, name, file_format, changed) for name in datasets.NAMES
-        ]
+        computed = [report.compute(taken, name, file_format, changed) for name in datasets.NAMES]
         packaged = report.package(taken, computed, file_format, Cadence.ON_DEMAND, f"run {threads}")
         digests.add(packaged.sha256)
     assert len(digests) == 1

@@ -78,7 +78,9 @@ def _failed(error: EngagementError, code: int) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="engagement", description="Engagement reports of a fasting and prayer app.")
+    parser = _Parser(
+        prog="engagement", description="Engagement reports of a fasting and prayer app."
+    )
     parser.add_argument("--version", action="version", version=f"engagement-reports {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     command = commands.add_parser(
@@ -179,9 +181,7 @@ def _report(options: argparse.Namespace, settings: Settings, show: _Show) -> Non
             show.stage(f"computing {name}")
             computed.append(report.compute(snapshot, name, file_format, settings))
         show.stage("packaging")
-        packaged = report.package(
-            snapshot, computed, file_format, Cadence.ON_DEMAND, run=None
-        )
+        packaged = report.package(snapshot, computed, file_format, Cadence.ON_DEMAND, run=None)
         show.stage("")
         if options.stdout:
             for block in report.consolidated(snapshot, computed):

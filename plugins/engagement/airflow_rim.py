@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow.sdk import Asset, Connection, ObjectStoragePath, get_current_context
 from airflow.sdk.exceptions import AirflowNotFoundException
@@ -21,11 +21,11 @@ from engagement.settings import Settings, load
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from upath import UPath
 
     from engagement.app_database import Address
     from engagement.publish import Destination
     from engagement.report import Snapshot
-    from engagement.staging import StagingArea
 
 log = logging.getLogger(__name__)
 
@@ -78,16 +78,15 @@ def _destination(settings: Settings, prefix: str | None) -> Destination:
     return open_destination(settings, prefix, lambda: s3_client(settings))
 
 
-def _staging(settings: Settings) -> StagingArea:
-    from engagement.staging import StagingArea
-
-    return StagingArea(ObjectStoragePath(settings.staging))
+def _staged(address: str) -> UPath:
+    """A path of the staging area; Airflow's paths do all that a UPath does, without being one."""
+    return cast("UPath", ObjectStoragePath(address))
 
 
 def _snapshot(folder: str) -> Snapshot:
     from engagement.report import Snapshot
 
-    return Snapshot.load(ObjectStoragePath(folder))
+    return Snapshot.load(_staged(folder))
 
 
 def _period(
@@ -147,12 +146,13 @@ def plan(cadence: str) -> Plain:
 def extract(planned: Plain) -> str:
     """Reads one snapshot of the app's database into the staging area; returns its folder."""
     from engagement.report import take_snapshot
+    from engagement.staging import StagingArea
 
     with _one_line_errors():
         settings = load()
         owner = get_current_context()["dag"].dag_id
         period = Period.parse(*planned["period"])
-        area = _staging(settings)
+        area = StagingArea(_staged(settings.staging))
         return str(take_snapshot(app_database(), period, area, owner, settings).folder)
 
 
@@ -202,7 +202,7 @@ def publish(planned: Plain, folder: str, packaged: Plain, asset: str) -> Plain:
         period = Period.parse(*planned["period"])
         archive = Archive(path=Path(), period=period, **packaged)
         destination = _destination(settings, planned["s3_prefix"])
-        where = ObjectStoragePath(folder) / planned["format"]
+        where = _staged(folder) / planned["format"]
         with staging.fetched(where, [archive.name]) as local:
             published = report.publish(
                 replace(archive, path=local / archive.name), destination, replace=planned["replace"]
@@ -217,4 +217,4 @@ def clean_up(folder: str) -> None:
     from engagement.staging import remove
 
     with _one_line_errors():
-        remove(ObjectStoragePath(folder))
+        remove(_staged(folder))

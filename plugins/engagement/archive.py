@@ -16,7 +16,7 @@ from stat import S_IFREG
 from typing import Any
 
 from isal import isal_zlib
-from stream_zip import ZIP_AUTO, stream_zip
+from stream_zip import ZIP_32, ZIP_64, stream_zip
 
 from engagement import queries
 from engagement.datasets import (
@@ -50,6 +50,7 @@ _MEDIA_TYPES = {
 }
 # The compressor's output depends on how its input is cut: every block but the last has this size.
 _BLOCK_BYTES = 1 << 20
+_LARGE_ARCHIVE_BYTES = 1 << 31
 _MEMBER_TIME = datetime(1980, 1, 1)  # noqa: DTZ001  a zip's times have no zone
 _MEMBER_MODE = S_IFREG | 0o644
 
@@ -127,20 +128,27 @@ def describe(
 def write(paths: Iterable[Path], target: Path) -> str:
     """Zips the files under their own names into `target`; returns the archive's SHA-256."""
     digest = hashlib.sha256()
+    ordered = sorted(paths, key=lambda path: path.name)
+    # stream-zip's own choice between the two forms would compress with its own zlib.
+    large = sum(path.stat().st_size for path in ordered) >= _LARGE_ARCHIVE_BYTES
     members = (
-        (path.name, _MEMBER_TIME, _MEMBER_MODE, ZIP_AUTO(path.stat().st_size), _blocks(path))
-        for path in sorted(paths, key=lambda path: path.name)
+        (path.name, _MEMBER_TIME, _MEMBER_MODE, ZIP_64 if large else ZIP_32, _blocks(path))
+        for path in ordered
     )
     with target.open("xb") as file:
         for chunk in stream_zip(
             members,
             chunk_size=_BLOCK_BYTES,
-            get_compressobj=lambda: isal_zlib.compressobj(level=2, wbits=-15),
+            get_compressobj=_compressor,
             extended_timestamps=False,
         ):
             digest.update(chunk)
             file.write(chunk)
     return digest.hexdigest()
+
+
+def _compressor() -> Any:
+    return isal_zlib.compressobj(level=2, wbits=-15)
 
 
 def _blocks(path: Path) -> Iterator[bytes]:
@@ -271,8 +279,8 @@ def _dataset_sections(file_format: Format, files: Mapping[str, File]) -> str:
     lines = [
         f"### {files[OTHER_METRICS.name].name}",
         "",
-        f"{OTHER_METRICS.description} A dot steps into an object, `[]` stands for each one of a "
-        "list.",
+        OTHER_METRICS.description,
+        "A dot steps into an object, `[]` stands for each one of a list.",
         "",
         "| value | what it is |",
         "| --- | --- |",

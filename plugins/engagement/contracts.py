@@ -18,12 +18,10 @@ _DUCKDB_TYPES = {
     Type.DATETIME: {"TIMESTAMP WITH TIME ZONE"},
     Type.COUNTS: {"MAP(VARCHAR, BIGINT)"},
 }
-_PYTHON_TYPES: dict[Type, type] = {Type.INTEGER: int, Type.NUMBER: float, Type.STRING: str}
+_PYTHON_TYPES: dict[Type, type[Any]] = {Type.INTEGER: int, Type.NUMBER: float, Type.STRING: str}
 
 
-def check_rows(
-    dataset: Dataset, relation: duckdb.DuckDBPyRelation
-) -> tuple[int, dict[str, int]]:
+def check_rows(dataset: Dataset, relation: duckdb.DuckDBPyRelation) -> tuple[int, dict[str, int]]:
     """Holds `relation` against the dataset's contract; returns its rows and its measures.
 
     Raises DataQualityError that names every breach with its count.
@@ -63,9 +61,15 @@ def _breach_conditions(dataset: Dataset) -> Iterator[tuple[str, str]]:
         if not column.nullable:
             yield f"column {column.name} is null", f"{column.name} is null"
         if column.minimum is not None:
-            yield f"column {column.name} below {column.minimum}", f"{column.name} < {column.minimum}"
+            yield (
+                f"column {column.name} below {column.minimum}",
+                f"{column.name} < {column.minimum}",
+            )
         if column.maximum is not None:
-            yield f"column {column.name} above {column.maximum}", f"{column.name} > {column.maximum}"
+            yield (
+                f"column {column.name} above {column.maximum}",
+                f"{column.name} > {column.maximum}",
+            )
         if column.values is not None:
             allowed = ", ".join(f"'{value}'" for value in column.values)
             yield f"column {column.name} unknown value", f"{column.name} not in ({allowed})"
@@ -99,11 +103,12 @@ def _value_breaches(
     columns: tuple[Column, ...], content: Mapping[str, Any], path: str
 ) -> Iterator[str]:
     for column in columns:
-        value = content[column.name]
+        value: Any = content[column.name]
+        kind = _PYTHON_TYPES[column.type]
         if value is None:
             if not column.nullable:
                 yield f"{path}{column.name} is null"
-        elif not isinstance(value, _PYTHON_TYPES[column.type]):
+        elif not isinstance(value, kind):
             yield f"{path}{column.name} is no {column.type}"
         elif column.minimum is not None and value < column.minimum:
             yield f"{path}{column.name} below {column.minimum}"

@@ -222,7 +222,9 @@ USER_ACTIVITY_TIMELINE = Dataset(
         Column("activity_type", Type.STRING, "What kind of activity it is."),
         Column("timestamp", Type.DATETIME, "When the activity appeared."),
         Column("title", Type.STRING, "The activity's title as the user saw it.", personal=True),
-        Column("description", Type.STRING, "The activity's text as the user saw it.", personal=True),
+        Column(
+            "description", Type.STRING, "The activity's text as the user saw it.", personal=True
+        ),
         Column(
             "target_type", Type.STRING, "What the activity is about, such as fast.", nullable=True
         ),
@@ -319,9 +321,7 @@ OTHER_METRICS = Group(
     name="other_metrics",
     description="Totals, top lists and averages of the period, as one object.",
     parts=(
-        Counts(
-            "events_by_type", "events_by_type", "Events of the period by event type.", "events"
-        ),
+        Counts("events_by_type", "events_by_type", "Events of the period by event type.", "events"),
         Values(
             "active_users",
             (_count("active_users", "Distinct users with activity in the period.", "users"),),

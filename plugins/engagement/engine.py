@@ -171,9 +171,7 @@ def _queries_of(name: str) -> list[str]:
     return [f"metrics/{name}/{query}" for query in queries.names(f"metrics/{name}")]
 
 
-def _compute_rows(
-    session: _Session, dataset: Dataset, folder: Path, file_format: Format
-) -> Result:
+def _compute_rows(session: _Session, dataset: Dataset, folder: Path, file_format: Format) -> Result:
     query = session.query(f"metrics/{dataset.name}")
     rows, measures = contracts.check_rows(
         dataset, session.connection.sql(query, params=session.bound(query))

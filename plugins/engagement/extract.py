@@ -76,9 +76,10 @@ def extract(
             with database_errors(settings), taken.reader() as connection:
                 for table in tables:
                     query = taken.statement(queries.read(f"extract/{table}"), parameters)
-                    for rows[table] in _copy(connection, query, folder / f"{table}.parquet"):
+                    for count in _copy(connection, query, folder / f"{table}.parquet"):
+                        rows[table] = count
                         if report:
-                            report(table, rows[table])
+                            report(table, count)
                     log.info("extracted %s: %s rows", table, f"{rows[table]:,}")
             return rows
 
@@ -117,7 +118,7 @@ def _copy(
         rows = 0
         yield rows
         with (
-            pa.RecordBatchReader._import_from_c(stream.address) as batches,  # noqa: SLF001
+            pa.RecordBatchReader._import_from_c(stream.address) as batches,
             target.open("wb") as file,
             # Measured: a dictionary makes these files larger and no faster.
             parquet.ParquetWriter(

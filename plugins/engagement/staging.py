@@ -42,7 +42,10 @@ def fetched(folder: UPath, names: Iterable[str]) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="engagement-fetched-") as temporary:
         for name in names:
-            with (folder / name).open("rb") as source, (Path(temporary) / name).open("wb") as target:
+            with (
+                (folder / name).open("rb") as source,
+                (Path(temporary) / name).open("wb") as target,
+            ):
                 shutil.copyfileobj(source, target, 1 << 20)
         yield Path(temporary)
 

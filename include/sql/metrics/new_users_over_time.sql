@@ -6,7 +6,7 @@ select
 from days
 left join users
     on
-        users.date_joined >= days.start_instant
-        and users.date_joined < days.end_instant
+        days.start_instant <= users.date_joined
+        and days.end_instant > users.date_joined
 group by days.date
 order by days.date

@@ -4,7 +4,7 @@ with counts as (
     select
         user_id,
         count(*) as total_items,
-        cast(histogram(activity_type) as map(varchar, bigint)) as by_type
+        cast(histogram(activity_type) as map (varchar, bigint)) as by_type
     from activities
     group by user_id
 )

@@ -1,6 +1,6 @@
 -- Grain: one row a membership spell up to the period's end. No key over these columns.
--- Every join opens a spell, which the next event ends if it is a leave; a leave that ends no join is
--- a spell of its own. A member as of the end whose last event is no join has one spell more.
+-- Every join opens a spell, which the next event ends if it is a leave; a leave that ends no join
+-- is a spell of its own. A member as of the end whose last event is no join has one spell more.
 with history as (
     select
         membership_events.user_id,

@@ -13,7 +13,7 @@ select
 from days
 left join screen_views
     on
-        screen_views.timestamp >= days.start_instant
-        and screen_views.timestamp < days.end_instant
+        days.start_instant <= screen_views.timestamp
+        and days.end_instant > screen_views.timestamp
 group by days.date
 order by days.date

@@ -1,4 +1,5 @@
--- Grain: one row. Events `tutorial_video_viewed` of the period; anonymous ones count in the total alone.
+-- Grain: one row. Events `tutorial_video_viewed` of the period; anonymous ones count in the total
+-- alone.
 select
     count(*) as total_views,
     count(distinct events.user_id) as unique_users,
