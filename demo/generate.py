@@ -22,8 +22,8 @@ from psycopg import sql
 from psycopg.rows import scalar_row
 
 from demo import church_year, vocabulary
+from demo.app_tables import apply_schema, reset_identities
 from demo.church_year import Calendar, Devotional, Fast
-from demo.postgres import apply_schema, reset_identities
 
 _SQL = Path(__file__).with_name("sql")
 _HISTORY = timedelta(days=730)

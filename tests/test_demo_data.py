@@ -14,8 +14,9 @@ import pytest
 from psycopg import sql
 
 from demo import church_year
+from demo.app_tables import apply_schema
 from demo.generate import GenerateError, Size, fill, filled_with, main
-from demo.postgres import Server, apply_schema, server
+from demo.postgres import Server, server
 
 SIZE = Size(end=date(2026, 2, 10), users=120, events=6000, activities=3000, days=100, seed=3)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from demo import postgres
+from demo import app_tables, postgres
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_starts_where_the_locale_is_not_installed(
 def test_database_is_made_once_and_dropped(folder: Path) -> None:
     with postgres.server(folder / "pg") as started:
         uri = started.create_database("app")
-        postgres.apply_schema(uri)
+        app_tables.apply_schema(uri)
         assert started.create_database("app") == uri
         with psycopg.connect(uri) as connection:
             assert connection.execute("select count(*) from auth_user").fetchone() == (0,)
