@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from psycopg import sql
 from rich.console import Console
 from rich.table import Table
 
@@ -35,13 +34,13 @@ from demo.airflow import (
     stop,
     uninterrupted,
 )
+from demo.prepare import READER, grant_reader, yesterday
 
 LOCAL = ROOT / ".local"
 DATABASE = LOCAL / "postgres"
 AIRFLOW = LOCAL / "airflow"
 REPORTS = LOCAL / "reports"
 STAGING = LOCAL / "staging"
-READER = "engagement_reader"
 ON_DEMAND = "engagement_on_demand"
 PORT = 8080
 DEADLINE_SECONDS = 600
@@ -205,22 +204,13 @@ def _stop() -> bool:
 
 def _fill(server: postgres.Server) -> None:
     """Make the app's data, unless there is some of the last full month."""
-    yesterday = datetime.now(UTC).date() - timedelta(days=1)
     _, month_end = last_full_month(datetime.now(UTC).date())
     size = generate.filled_with(server.create_database("app"))
     if size is None or size.end < month_end:
         _tell("making demo data")
         server.drop_database("app")
-        generate.fill(server.create_database("app"), generate.Size(end=yesterday))
-    with psycopg.connect(server.uri("app"), autocommit=True) as connection:
-        known = connection.execute("select 1 from pg_roles where rolname = %s", (READER,))
-        if known.fetchone() is None:
-            connection.execute(sql.SQL("create role {} login").format(sql.Identifier(READER)))
-        for statement in (
-            "grant select on all tables in schema public to {}",
-            "alter role {} set default_transaction_read_only = on",
-        ):
-            connection.execute(sql.SQL(statement).format(sql.Identifier(READER)))
+        generate.fill(server.create_database("app"), generate.Size(end=yesterday()))
+    grant_reader(server.uri("app"))
 
 
 def _home(server: postgres.Server, *, follow_schedules: bool) -> Home:
