@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import psycopg
 from psycopg import sql
@@ -14,6 +15,7 @@ from psycopg import sql
 from demo.generate import GenerateError, Size, fill, filled_with
 
 READER = "engagement_reader"
+_ROLES = Path(__file__).resolve().parent.parent / "include" / "sql" / "roles.sql"
 
 
 def yesterday() -> date:
@@ -22,17 +24,10 @@ def yesterday() -> date:
 
 
 def grant_reader(uri: str, password: str | None = None) -> None:
-    """Let the role `engagement_reader`, made where it is missing, read every table of the app."""
+    """Let the role `engagement_reader`, made where it is missing, read what the report reads."""
     role = sql.Identifier(READER)
     with psycopg.connect(uri, autocommit=True) as connection:
-        known = connection.execute("select 1 from pg_roles where rolname = %s", (READER,))
-        if known.fetchone() is None:
-            connection.execute(sql.SQL("create role {} login").format(role))
-        for statement in (
-            "grant select on all tables in schema public to {}",
-            "alter role {} set default_transaction_read_only = on",
-        ):
-            connection.execute(sql.SQL(statement).format(role))
+        connection.execute(_ROLES.read_text(encoding="utf-8").encode())
         if password is not None:
             connection.execute(
                 sql.SQL("alter role {} password {}").format(role, sql.Literal(password))
