@@ -44,7 +44,9 @@ CUTS: list[Callable[[Proxy], None]] = [
 ]
 
 
-@pytest.mark.parametrize("fail", CUTS)
+@pytest.mark.parametrize(
+    "fail", CUTS, ids=["part cut", "answer cut", "part refused", "start refused", "end refused"]
+)
 @pytest.mark.parametrize("before", [b"", b"published before"])
 def test_a_multipart_upload_that_fails_leaves_nothing_visible(
     bucket: Bucket,
