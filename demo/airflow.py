@@ -111,11 +111,17 @@ class Service:
             return False
 
     def processes(self) -> list[psutil.Process]:
-        """Every process of the session; a task has a process group of its own, not a session."""
-        members = []
+        """Every process of the session; a task has a process group of its own, not a session.
+
+        Its leader may be gone, but where its number is another's, so is the session.
+        """
+        members: list[psutil.Process] = []
+        with suppress(psutil.NoSuchProcess):
+            if psutil.Process(self.pid).create_time() != self.created:
+                return members
         for process in psutil.process_iter():
             with suppress(psutil.NoSuchProcess, ProcessLookupError, PermissionError):
-                mine = os.getsid(process.pid) == self.pid and process.create_time() >= self.created
+                mine = os.getsid(process.pid) == self.pid
                 if mine and process.status() != psutil.STATUS_ZOMBIE:
                     members.append(process)
         return members
@@ -237,13 +243,14 @@ def stop(folder: Path, seconds: float = 10) -> bool:
 
 def _end(services: list[Service], seconds: float) -> None:
     """Ask every process of these services to end, and kill what has not after `seconds`."""
-    # Those of a task too: asked alone, the scheduler would wait for the end of what runs.
-    for process in _members(services):
-        with suppress(psutil.NoSuchProcess):
-            process.terminate()
-    deadline = time.monotonic() + seconds
-    while (left := _members(services)) and time.monotonic() < deadline:
-        psutil.wait_procs(left, timeout=0.2)
+    began = asked = time.monotonic()
+    while (left := _members(services)) and asked - began < seconds:
+        # Those of a task too; asked a second time, the scheduler waits for no task.
+        for process in left:
+            with suppress(psutil.NoSuchProcess):
+                process.terminate()
+        psutil.wait_procs(left, timeout=2.5)
+        asked = time.monotonic()
     for process in left:
         with suppress(psutil.NoSuchProcess):
             process.kill()
@@ -408,6 +415,13 @@ class Client:
             "run_backwards": False,
         }
         return int(self._call("POST", "/api/v2/backfills", body)["id"])
+
+    def cancel_backfill(self, backfill_id: int) -> None:
+        """Close a backfill: runs that have not begun are dropped, and the next one may start.
+
+        Airflow closes one by itself only some time after its last run has ended.
+        """
+        self._call("PUT", f"/api/v2/backfills/{backfill_id}/cancel")
 
     def backfill(self, backfill_id: int) -> dict[str, Any]:
         """A backfill as it stands; `completed_at` is null while it is active."""
