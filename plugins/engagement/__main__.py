@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -65,14 +65,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except EngagementError as error:
         return _failed(error, FAILED)
     except BrokenPipeError:
-        # Whoever read standard output has gone; Python must not complain when it closes it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_stdout()
         return FAILED
     except OSError as error:
+        _give_up_stdout()
         return _failed(EngagementError(explain_os_error(error)), FAILED)
     except KeyboardInterrupt:
         return _failed(EngagementError("interrupted: nothing was published"), FAILED)
     return DONE
+
+
+def _give_up_stdout() -> None:
+    """Drops what standard output did not take, or Python would complain when it closes it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _failed(error: EngagementError, code: int) -> int:
@@ -162,7 +167,7 @@ def _report(options: argparse.Namespace, settings: Settings, show: _Show) -> Non
     destination = _destination(options, settings) if options.upload_s3 else None
 
     with ExitStack() as stack:
-        output = _output_folder(options) if _writes_files(options) else None
+        output = _output_folder(options, stack) if _writes_files(options) else None
         base = Path(
             stack.enter_context(
                 tempfile.TemporaryDirectory(
@@ -248,9 +253,12 @@ def _writes_files(options: argparse.Namespace) -> bool:
     return bool(options.output_dir or options.zip or options.upload_s3 or not options.stdout)
 
 
-def _output_folder(options: argparse.Namespace) -> Path:
+def _output_folder(options: argparse.Namespace, stack: ExitStack) -> Path:
+    """The folder to write to; a fresh one is removed where the report leaves nothing in it."""
     if options.output_dir is None:
-        return Path(tempfile.mkdtemp(prefix="engagement-report-"))
+        fresh = Path(tempfile.mkdtemp(prefix="engagement-report-"))
+        stack.callback(_remove_if_empty, fresh)
+        return fresh
     folder: Path = options.output_dir
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -264,6 +272,11 @@ def _output_folder(options: argparse.Namespace) -> Path:
             "or change its rights"
         )
     return folder
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _finish(
