@@ -93,7 +93,13 @@ class Address:
         parts = urlsplit(text)
         if parts.scheme.partition("+")[0] not in {"postgres", "postgresql"}:
             raise ValueError
-        base = conninfo_to_dict(urlunsplit(("postgresql", parts.netloc, parts.path, "", "")))
+        # An unescaped "@" belongs to the password, as Airflow reads it; with "#" or "?" in it the
+        # rest of the password would be taken for a host, and told.
+        login, at, server = parts.netloc.rpartition("@")
+        if parts.fragment or (not at and "@" in parts.query):
+            raise ValueError
+        netloc = f"{login.replace('@', '%40')}{at}{server}"
+        base = conninfo_to_dict(urlunsplit(("postgresql", netloc, parts.path, "", "")))
         options: dict[str, object] = {**dict(parse_qsl(parts.query)), **base}
         return cls.of_parts(
             host=_text(options.pop("host", None)),
