@@ -175,7 +175,8 @@ def _table_resource(dataset: Dataset, file_format: Format, file: File) -> dict[s
         "encoding": "utf-8",
         "bytes": file.bytes,
         "hash": f"sha256:{file.sha256}",
-        "rows": file.rows,
+        # Not "rows": validators count those themselves, and cannot in every format.
+        "rowCount": file.rows,
         "schema": schema,
     }
 
@@ -192,7 +193,7 @@ def _object_resource(file: File) -> dict[str, Any]:
         "encoding": "utf-8",
         "bytes": file.bytes,
         "hash": f"sha256:{file.sha256}",
-        "rows": file.rows,
+        "rowCount": file.rows,
         "schema": {"fields": list(_object_fields(OTHER_METRICS.parts, ""))},
     }
 
