@@ -1,0 +1,469 @@
+"""The command line, as a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pty
+import re
+import resource
+import socket
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from demo import postgres
+from engagement import datasets
+from engagement.datasets import Format
+from tests.conftest import Golden
+
+ROOT = Path(__file__).parents[1]
+WEEK = ("--start", "2025-12-29", "--end", "2026-01-04")
+EMPTY_WEEK = ("--start", "2001-01-01", "--end", "2001-01-07")
+QUICK = (*WEEK, "--skip-validation")
+SECRET = "Tr0ub4dor"
+DESCRIPTIONS = {"README.md", "data_quality.json", "datapackage.json"}
+PROGRESS = re.compile(
+    r"(extracted \w+|extract|validate|compute \w+|package|publish): |the report is "
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """How a run ended, and the temporary folder that it had for itself."""
+
+    code: int
+    out: bytes
+    err: str
+    temporary: Path
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines on standard error that tell no progress."""
+        return [line for line in self.err.splitlines() if not PROGRESS.match(line)]
+
+
+Runner = Callable[..., Run]
+
+
+@pytest.fixture
+def engagement(tmp_path: Path, golden_uri: str) -> Runner:
+    """Runs `python -m engagement report` on the golden database, with nothing else set."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+
+    def run(
+        *arguments: str,
+        uri: str | None = golden_uri,
+        limit: int | None = None,
+        stdout: int = subprocess.PIPE,
+        **variables: str,
+    ) -> Run:
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(tmp_path),
+            "TMPDIR": str(temporary),
+            "PYTHONPATH": str(ROOT / "plugins"),
+            "PYTHONWARNINGS": "error,ignore:module 'sre_:DeprecationWarning",
+            **variables,
+        }
+        if uri is not None:
+            environment["AIRFLOW_CONN_APP_DB"] = uri
+
+        def limit_file_size() -> None:
+            if limit is not None:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+        done = subprocess.run(
+            [sys.executable, "-m", "engagement", "report", *arguments],
+            cwd=tmp_path,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            timeout=120,
+            check=False,
+            preexec_fn=limit_file_size,
+        )
+        return Run(done.returncode, done.stdout or b"", done.stderr.decode(), temporary)
+
+    return run
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def files_of(file_format: str) -> set[str]:
+    found = {datasets.file_name(name, Format(file_format)) for name in datasets.NAMES}
+    return found | DESCRIPTIONS
+
+
+def assert_failed(run: Run, code: int, *words: str) -> None:
+    """One line that holds all `words`, nothing on standard output, and no file left anywhere."""
+    assert (run.code, run.out) == (code, b""), run.err
+    assert len(run.lines) == 1, run.err
+    assert run.err.endswith(run.lines[0] + "\n")
+    assert run.lines[0].startswith("engagement")
+    assert "Traceback" not in run.err
+    for word in words:
+        assert word in run.lines[0]
+    assert names(run.temporary) == set()
+
+
+def test_stdout_is_the_golden_report_alone(golden: Golden, engagement: Runner) -> None:
+    period = golden.period
+    dates = ("--start", str(period.start), "--end", str(period.end), "--timezone", period.timezone)
+    run = engagement(*dates, "--stdout", "--skip-validation")
+    assert (run.code, run.lines) == (0, [])
+    assert json.dumps(json.loads(run.out)) == json.dumps(golden.report)
+    assert names(run.temporary) == set()
+
+
+def test_settings_time_zone_is_the_default(engagement: Runner) -> None:
+    told = engagement(*QUICK, "--stdout", "--timezone", "Pacific/Auckland")
+    read = engagement(*QUICK, "--stdout", ENGAGEMENT_TIMEZONE="Pacific/Auckland")
+    utc = engagement(*QUICK, "--stdout")
+    assert told.out == read.out != utc.out
+
+
+def test_stdout_beside_a_terminal(engagement: Runner, golden_uri: str, tmp_path: Path) -> None:
+    """The terminal sees the progress; standard output gets the same bytes as ever."""
+    expected = engagement(*QUICK, "--stdout").out
+    ours, theirs = pty.openpty()
+    environment = os.environ | {
+        "AIRFLOW_CONN_APP_DB": golden_uri,
+        "PYTHONPATH": str(ROOT / "plugins"),
+        "TERM": "xterm",
+    }
+    with (tmp_path / "report.json").open("wb") as report:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "engagement", "report", *QUICK, "--stdout"],
+            env=environment,
+            stdout=report,
+            stderr=theirs,
+        )
+    os.close(theirs)
+    told = b""
+    with contextlib.suppress(OSError):  # So Linux ends a terminal that nobody writes to any more.
+        while block := os.read(ours, 1 << 16):
+            told += block
+    os.close(ours)
+    process.wait(60)
+    assert (tmp_path / "report.json").read_bytes() == expected
+    assert process.returncode == 0
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", told.decode())
+    assert "extracted users: 80 rows" in plain
+
+
+@pytest.mark.parametrize("file_format", Format)
+def test_files_and_archive(file_format: str, engagement: Runner, tmp_path: Path) -> None:
+    """Each format's files, and the same files in one archive."""
+    options = (*QUICK, "--format", file_format, "--output-dir")
+    folder, zipped = tmp_path / "new" / "files", tmp_path / "zipped"
+    run = engagement(*options, str(folder))
+    assert (run.code, run.out, run.lines) == (0, b"", [])
+    assert names(folder) == files_of(file_format)
+    run = engagement(*options, str(zipped), "--zip")
+    assert (run.code, run.out, run.lines) == (0, b"", [])
+    assert names(zipped) == {"engagement_2025-12-29_to_2026-01-04.zip"}
+    with zipfile.ZipFile(zipped / "engagement_2025-12-29_to_2026-01-04.zip") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    assert members == {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_fresh_folder_is_printed(engagement: Runner) -> None:
+    printed = []
+    for _ in range(2):
+        run = engagement(*QUICK)
+        told = re.search(r"^the report is in (.+)$", run.err, re.MULTILINE)
+        assert run.code == 0
+        assert told is not None
+        folder = Path(told[1])
+        assert folder.parent == run.temporary
+        assert names(folder) == files_of("json")
+        printed.append(folder)
+    assert names(printed[0].parent) == {folder.name for folder in printed}
+
+
+def test_default_period_ends_today(engagement: Runner) -> None:
+    run = engagement("--stdout", "--skip-validation")
+    dates = json.loads(run.out)["range"]
+    start, end = (int(dates[name].replace("-", "")) for name in ("start", "end"))
+    assert run.code == 0
+    assert start < end
+    assert len(json.loads(run.out)["new_users_over_time"]) == 31
+
+
+def test_what_was_not_checked_says_so(engagement: Runner, tmp_path: Path) -> None:
+    run = engagement(*QUICK, "--output-dir", str(tmp_path / "output"))
+    assert run.code == 0
+    quality = json.loads((tmp_path / "output" / "data_quality.json").read_text(encoding="utf-8"))
+    assert quality["status"] == "skipped"
+
+
+@pytest.mark.parametrize("file_format", Format)
+@pytest.mark.parametrize("source", ["empty database", "empty period"])
+def test_nothing_to_report(
+    source: str,
+    file_format: str,
+    engagement: Runner,
+    golden_uri: str,
+    empty_uri: str,
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "files"
+    period = QUICK if source == "empty database" else (*EMPTY_WEEK, "--skip-validation")
+    uri = empty_uri if source == "empty database" else golden_uri
+    run = engagement(*period, "--format", file_format, "--output-dir", str(folder), uri=uri)
+    assert (run.code, run.lines) == (0, [])
+    assert names(folder) == files_of(file_format)
+    timeline = folder / f"user_activity_timeline.{file_format}"
+    header = "user_id,username,activity_type,timestamp,title,description,target_type,target_id\n"
+    if file_format == Format.CSV:
+        assert timeline.read_text(encoding="utf-8") == header
+    elif file_format == Format.JSON:
+        assert json.loads(timeline.read_bytes()) == []
+    assert json.loads((folder / "other_metrics.json").read_bytes())["active_users"] == 0
+
+
+def test_an_empty_database_is_valid(engagement: Runner, empty_uri: str) -> None:
+    run = engagement(*WEEK, "--stdout", uri=empty_uri)
+    assert run.code == 0
+    report = json.loads(run.out)
+    assert report["new_users_over_time"] == [
+        {"date": f"{day}", "count": 0}
+        for day in (
+            *(f"2025-12-{n}" for n in (29, 30, 31)),
+            *(f"2026-01-0{n}" for n in range(1, 5)),
+        )
+    ]
+    assert [report[dataset.name] for dataset in datasets.TABLES[1:]] == [[]] * 5
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--start", "2024-13-01"), ("start", "'2024-13-01'", "YYYY-MM-DD")),
+        (("--start", "01/02/2024"), ("start", "'01/02/2024'", "YYYY-MM-DD")),
+        (("--end", "2024-1-5"), ("end", "'2024-1-5'", "YYYY-MM-DD")),
+        (("--end", "2023-02-29"), ("end", "'2023-02-29'", "YYYY-MM-DD")),
+        (("--end", "2024-01-05T00:00"), ("end", "'2024-01-05T00:00'", "YYYY-MM-DD")),
+        (
+            ("--start", "2024-01-05", "--end", "2024-01-04"),
+            ("2024-01-05", "2024-01-04", "expected"),
+        ),
+        ((*WEEK, "--timezone", "Mars/Olympus"), ("'Mars/Olympus'", "IANA")),
+        ((*WEEK, "--timezone", "../UTC"), ("'../UTC'", "IANA")),
+        ((*WEEK, "--format", "xml"), ("'xml'", "json, csv, parquet")),
+        ((*WEEK, "--upload-s3", "--s3-prefix", "a/../b"), ("'a/../b'", "'..'", "expected")),
+        ((*WEEK, "--upload-s3", "--s3-prefix", "/a"), ("'/a'", "slash", "expected")),
+        ((*WEEK, "--upload-s3", "--s3-prefix", "a\nb"), ("'a\\nb'", "control", "expected")),
+        ((*WEEK, "--upload-s3", "--s3-prefix", "a\x7fb"), ("'a\\x7fb'", "control", "expected")),
+        ((*WEEK, "--upload-s3", "--skip-validation"), ("--skip-validation", "leave out")),
+        ((*WEEK, "--upload-s3", "--timezone", "Asia/Tokyo"), ("Asia/Tokyo", "ENGAGEMENT_TIMEZONE")),
+        ((*WEEK, "--s3-prefix", "a/"), ("--s3-prefix", "--upload-s3")),
+        ((*WEEK, "--presign"), ("--presign", "--upload-s3")),
+        ((*WEEK, "--replace"), ("--replace", "--upload-s3")),
+        ((*WEEK, "--stdout", "--format", "csv"), ("--stdout", "csv", "JSON")),
+        ((*WEEK, "--colour"), ("--colour", "--help")),
+        (("--start",), ("--start", "--help")),
+    ],
+    ids=lambda value: " ".join(value).encode("unicode_escape").decode(),
+)
+def test_wrong_usage(
+    options: tuple[str, ...], words: tuple[str, ...], engagement: Runner, tmp_path: Path
+) -> None:
+    output = tmp_path / "output"
+    assert_failed(engagement(*options, "--output-dir", str(output)), 2, *words)
+    assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TIMEZONE", "Mars/Olympus"),
+        ("S3_PREFIX", "a/../b"),
+        ("MEMORY_LIMIT_MB", "plenty"),
+        ("DESTINATION", "ftp://x"),
+    ],
+)
+def test_wrong_settings(name: str, value: str, engagement: Runner) -> None:
+    run = engagement(*QUICK, **{f"ENGAGEMENT_{name}": value})
+    assert_failed(run, 1, "ENGAGEMENT_", name if name != "DESTINATION" else "destination", value)
+
+
+def test_upload_without_an_s3_destination(engagement: Runner) -> None:
+    run = engagement(*WEEK, "--upload-s3")
+    assert_failed(run, 1, "ENGAGEMENT_DESTINATION", "s3://bucket")
+
+
+@pytest.mark.parametrize("uri", [None, "", "  "], ids=["unset", "empty", "blank"])
+def test_no_connection(uri: str | None, engagement: Runner) -> None:
+    assert_failed(engagement(*QUICK, uri=uri), 1, "AIRFLOW_CONN_APP_DB", "postgresql://")
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        f"postgresql://reader:{SECRET}@127.0.0.1:port/app",
+        f"postgresql://reader:{SECRET}%zz@127.0.0.1/app",
+        f"postgresql://reader:{SECRET}@[::1/app",
+        f"postgresql://reader:12345#{SECRET}@127.0.0.1:1/app",
+        f"postgresql://reader:12345?{SECRET}@127.0.0.1:1/app",
+        f"mysql://reader:{SECRET}@127.0.0.1/app",
+        f'{{"conn_type": "postgres", "password": "{SECRET}"',
+        f'{{"password": "{SECRET}", "port": "port"}}',
+        SECRET,
+    ],
+)
+def test_unreadable_connection(uri: str, engagement: Runner) -> None:
+    run = engagement(*QUICK, uri=uri)
+    assert_failed(run, 1, "AIRFLOW_CONN_APP_DB", "postgresql://")
+    assert SECRET not in run.err
+    assert "12345" not in run.err
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port that is taken, and where nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        f"postgresql://reader:{SECRET}@127.0.0.1:{{port}}/app",
+        f"postgresql://reader:first@{SECRET}@127.0.0.1:{{port}}/app",
+        f"postgres://reader:{SECRET}@127.0.0.1:{{port}}/app?sslmode=prefer",
+        f"postgresql://127.0.0.1:{{port}}/app?user=reader&password={SECRET}",
+    ],
+)
+def test_unreachable_server(uri: str, closed_port: int, engagement: Runner) -> None:
+    run = engagement(*QUICK, uri=uri.format(port=closed_port))
+    assert_failed(run, 1, "cannot be reached", "127.0.0.1", str(closed_port), "AIRFLOW_CONN_APP_DB")
+    assert SECRET not in run.err
+
+
+@pytest.fixture
+def locked_uri(database_server: postgres.Server, golden_uri: str) -> Iterator[str]:
+    """The golden database as a role that is asked for its password."""
+    rules = database_server.folder / "pg_hba.conf"
+    before = rules.read_bytes()
+    with psycopg.connect(golden_uri, autocommit=True) as connection:
+        connection.execute("create role locked login password 'right'")
+        rules.write_bytes(b"local all locked scram-sha-256\n" + before)
+        connection.execute("select pg_reload_conf()")
+        yield database_server.uri("golden", user="locked").replace("locked@", f"locked:{SECRET}@")
+        rules.write_bytes(before)
+        connection.execute("select pg_reload_conf()")
+        connection.execute("drop role locked")
+
+
+def test_wrong_password(locked_uri: str, engagement: Runner) -> None:
+    run = engagement(*QUICK, uri=locked_uri)
+    assert_failed(run, 1, "refused", "locked", "password", "AIRFLOW_CONN_APP_DB")
+    assert SECRET not in run.err
+
+
+def test_missing_database(database_server: postgres.Server, engagement: Runner) -> None:
+    run = engagement(*QUICK, uri=database_server.uri("nowhere"))
+    assert_failed(run, 1, "nowhere", "AIRFLOW_CONN_APP_DB")
+
+
+@pytest.fixture
+def copied_uri(database_server: postgres.Server, golden_uri: str) -> Iterator[str]:
+    with psycopg.connect(database_server.uri("postgres"), autocommit=True) as connection:
+        connection.execute("create database copied template golden")
+    yield database_server.uri("copied")
+    database_server.drop_database("copied")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("drop table hub_profile_fasts", ("table", "hub_profile_fasts")),
+        ("drop table events_eventtype cascade", ("table", "events_eventtype")),
+        ("alter table auth_user drop column email", ("column", "email")),
+        ("alter table events_useractivityfeed drop column title", ("column", "title")),
+    ],
+)
+def test_missing_table_or_column(
+    change: str, words: tuple[str, ...], copied_uri: str, engagement: Runner, tmp_path: Path
+) -> None:
+    with psycopg.connect(copied_uri) as connection:
+        connection.execute(change.encode())
+    output = tmp_path / "output"
+    run = engagement(*QUICK, "--output-dir", str(output), uri=copied_uri)
+    assert_failed(run, 1, *words, "migrations")
+    assert names(output) == set()
+
+
+def test_critical_data_stops_the_report(
+    copied_uri: str, engagement: Runner, tmp_path: Path
+) -> None:
+    with psycopg.connect(copied_uri) as connection:
+        connection.execute("set session_replication_role = replica")
+        connection.execute("update events_useractivityfeed set user_id = 4711")
+    output = tmp_path / "output"
+    run = engagement(*WEEK, "--output-dir", str(output), uri=copied_uri)
+    assert (run.code, run.out) == (1, b"")
+    assert run.lines[-1].startswith("engagement: ")
+    assert "activities (user_id): 122 of 122" in run.lines[-1]
+    assert "Traceback" not in run.err
+    assert names(output) == names(run.temporary) == set()
+
+
+@pytest.mark.parametrize("path", ["file/output", "file"])
+def test_output_that_cannot_be_written(path: str, engagement: Runner, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("kept", encoding="utf-8")
+    output = tmp_path / path
+    run = engagement(*QUICK, "--output-dir", str(output))
+    assert_failed(run, 1, repr(str(output)), "cannot be written", "choose")
+    assert (tmp_path / "file").read_text(encoding="utf-8") == "kept"
+
+
+@pytest.mark.parametrize("options", [(), ("--zip",), ("--stdout",)], ids=" ".join)
+@pytest.mark.parametrize("limit", [500, 12_000], ids=["extract", "compute"])
+def test_full_disk(
+    limit: int, options: tuple[str, ...], engagement: Runner, tmp_path: Path
+) -> None:
+    """A limit on the size of files stands in for a disk that is full at some point of the work."""
+    output = tmp_path / "output"
+    run = engagement(*QUICK, *options, "--output-dir", str(output), limit=limit)
+    assert_failed(run, 1, "File too large", "check")
+    assert ("extract: " in run.err) == (limit > 500)
+    assert names(output) == set()
+
+
+def test_a_failure_leaves_no_fresh_folder(engagement: Runner) -> None:
+    assert_failed(engagement(*QUICK, limit=500), 1, "File too large")
+
+
+def test_full_standard_output(engagement: Runner) -> None:
+    full = os.open("/dev/full", os.O_WRONLY)
+    try:
+        run = engagement(*QUICK, "--stdout", stdout=full)
+    finally:
+        os.close(full)
+    assert_failed(run, 1, "No space left on device", "free space")
+
+
+def test_nobody_reads_standard_output(engagement: Runner) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        run = engagement(*QUICK, "--stdout", stdout=writer)
+    finally:
+        os.close(writer)
+    assert (run.code, run.lines) == (1, [])
+    assert names(run.temporary) == set()
