@@ -59,9 +59,8 @@ TEMPLATES: dict[str, Row] = {
         "user_id": 1,
         "timestamp": at(2),
         "screen": None,
-        "video_id": None,
-        "video_title": None,
     },
+    "video_views": {"video_id": "1", "title": "A video"},
     "activities": {
         "user_id": 1,
         "activity_type": "event",
@@ -108,6 +107,7 @@ def valid_tables() -> Tables:
             row("events", 12, **left_in_period),
             row("events", 13, event_type_id=BEGINNING, user_id=None),
         ],
+        "video_views": [row("video_views", 10), row("video_views", 11, video_id=None, title=None)],
         "activities": [
             row("activities", 1),
             row("activities", 2, content_type_id=None, object_id=None),
@@ -157,6 +157,7 @@ def test_valid_tables_pass(tables: Tables, tmp_path: Path) -> None:
         "content_types": 1,
         "membership_events": 5,
         "events": 4,
+        "video_views": 2,
         "activities": 2,
     }
     assert all(
@@ -176,8 +177,8 @@ def test_an_empty_database_passes(tmp_path: Path) -> None:
 
 
 def test_an_empty_period_passes(tables: Tables, tmp_path: Path) -> None:
-    tables["events"] = []
-    tables["activities"] = []
+    for name in ("events", "video_views", "activities"):
+        tables[name] = []
 
     result = validate(tables, tmp_path, Period.parse("2026-02-01", "2026-02-28"))
 
@@ -441,6 +442,27 @@ BROKEN: dict[str, tuple[Tables, Failed, Failed]] = {
             ("events", "has_user", "user_id"): 2,
         },
     ),
+    "video_views": (
+        {
+            "video_views": [
+                row("video_views", None),
+                row("video_views", 12),
+                row("video_views", 12),
+                row("video_views", 98),
+                row("video_views", -1),
+            ],
+            "events": [row("events", -1)],
+        },
+        {
+            ("video_views", "not_null", "id"): 1,
+            ("video_views", "unique", "id"): 2,
+            ("video_views", "relationship", "id"): 1,
+        },
+        {
+            ("video_views", "not_negative", "id"): 1,
+            ("events", "not_negative", "id"): 1,
+        },
+    ),
     "activities": (
         {
             "activities": [
@@ -515,6 +537,7 @@ def test_a_day_without_events_between_days_with_some_is_a_warning(
 ) -> None:
     tables["events"] = [row("events", 1), row("events", 2, timestamp=at(5))]
     tables["membership_events"] = tables["membership_events"][:1]
+    tables["video_views"] = []
 
     result = validate(tables, tmp_path)
 
@@ -537,6 +560,7 @@ def test_the_period_and_its_days_are_cut_in_the_report_time_zone(
     ]
     tables["events"] = [row("events", n, timestamp=when) for n, when in enumerate(instants)]
     tables["membership_events"] = tables["membership_events"][:2]
+    tables["video_views"] = []
 
     result = validate(tables, tmp_path, period)
 
@@ -692,7 +716,7 @@ def test_columns_and_types_must_be_those_of_the_extract(tables: Tables, tmp_path
     assert str(raised.value) == (
         "the data breaks 3 critical expectations: columns_and_types of users (email): 1 of 4, "
         "columns_and_types of churches (id+name): 2 of 2, columns_and_types of events (id): 2 of "
-        "8; nothing is published: compare the app's tables with the extract's queries, then run "
+        "6; nothing is published: compare the app's tables with the extract's queries, then run "
         "the report again"
     )
 
@@ -768,6 +792,7 @@ def test_no_value_leaves_the_checks(
             "timestamp": early,
         },
         "events": {"id": CANARY_ID, "event_type_id": CANARY_ID, "timestamp": early},
+        "video_views": {"id": -CANARY_ID},
         "activities": {
             "id": CANARY_ID,
             "user_id": -CANARY_ID,

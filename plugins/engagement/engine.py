@@ -5,16 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
-
-import duckdb
 
 from engagement import contracts, queries
 from engagement.datasets import (
@@ -33,15 +28,10 @@ from engagement.datasets import (
     file_name,
     table,
 )
-from engagement.errors import EngagementError, one_line
 from engagement.period import Period
+from engagement.session import Session, open_session, tables_read
 from engagement.settings import Settings
 
-DAYS = "days"
-"""The days of the period with their instants, beside the extracted tables."""
-
-_RELATION = re.compile(r"\b(?:from|join)\s+([a-z_]+)", re.IGNORECASE)
-_PARAMETER = re.compile(r"\$([a-z_]+)")
 _DAY_US = 86_400_000_000
 
 
@@ -61,15 +51,7 @@ class Result:
 
 def tables_of(name: str) -> set[str]:
     """The extracted tables that the dataset `name` is computed from."""
-    shared = set(queries.names("metrics/shared"))
-    found: set[str] = set()
-    todo = [queries.read(query) for query in _queries_of(name)]
-    while todo:
-        for relation in _relations(todo.pop()) - found:
-            found.add(relation)
-            if relation in shared:
-                todo.append(queries.read(f"metrics/shared/{relation}"))
-    return found - shared - {DAYS}
+    return tables_read(_queries_of(name))
 
 
 def compute(
@@ -78,91 +60,18 @@ def compute(
     """Computes the dataset `name` out of the Parquet files in `tables` into a file in `folder`.
 
     The result is held against the dataset's contract first. The same tables and period give the
-    same bytes. Raises DataQualityError for a broken contract, EngagementError for a full disk.
+    same bytes. Raises DataQualityError for a broken contract, EngagementError where DuckDB fails.
     """
-    try:
-        with _session(tables, period, settings) as session:
-            if name == OTHER_METRICS.name:
-                return _compute_object(session, folder, file_format)
-            return _compute_rows(session, table(name), folder, file_format)
-    except duckdb.Error as error:
-        raise EngagementError(
-            f"computing {name} failed: {one_line(error)}; check the free space of the disk that "
-            "holds the staging and temporary folders, and ENGAGEMENT_MEMORY_LIMIT_MB"
-        ) from None
-
-
-@contextmanager
-def _session(tables: Path, period: Period, settings: Settings) -> Iterator[_Session]:
-    with (
-        tempfile.TemporaryDirectory(prefix="engagement-spill-") as spill,
-        closing(
-            duckdb.connect(
-                config={
-                    "threads": settings.threads,
-                    "memory_limit": f"{settings.memory_limit_mb}MB",
-                    "temp_directory": spill,
-                    "autoinstall_known_extensions": False,
-                    "TimeZone": period.timezone,
-                }
-            )
-        ) as connection,
-    ):
-        connection.execute(queries.read("duckdb/functions"))
-        yield _Session(connection, tables, period)
-
-
-class _Session:
-    """A DuckDB connection with the relations that a query asks for, made when it asks."""
-
-    def __init__(self, connection: duckdb.DuckDBPyConnection, tables: Path, period: Period) -> None:
-        self.connection = connection
-        self._tables = tables
-        self._shared = frozenset(queries.names("metrics/shared"))
-        self._ready: set[str] = set()
-        self._period = period
-        self._parameters: dict[str, object] = {
-            "start": period.start,
-            "end": period.end,
-            "start_instant": period.start_instant,
-            "end_instant": period.end_instant,
-        }
-
-    def bound(self, query: str) -> dict[str, object]:
-        """The parameters that `query` names."""
-        return {name: self._parameters[name] for name in _PARAMETER.findall(query)}
-
-    def query(self, name: str) -> str:
-        """The text of the query `name`, once all that it reads is there."""
-        text = queries.read(name)
-        for relation in sorted(_relations(text) - self._ready):
-            self._ready.add(relation)
-            self._provide(relation)
-        return text
-
-    def _provide(self, relation: str) -> None:
-        if relation == DAYS:
-            days = self._period.days
-            text = queries.read("duckdb/days")
-            values = {
-                "dates": [day.date for day in days],
-                "starts": [day.start for day in days],
-                "ends": [day.end for day in days],
-            }
-            self.connection.execute(f"create temp table {relation} as {text}", values)
-        elif relation in self._shared:
-            text = self.query(f"metrics/shared/{relation}")
-            self.connection.execute(f"create temp table {relation} as {text}", self.bound(text))
-        else:
-            file = self._tables / f"{relation}.parquet"
-            self.connection.read_parquet(str(file)).create_view(relation)
-
-
-def _relations(query: str) -> set[str]:
-    """The tables that `query` reads: what follows `from` or `join` and is no part of it."""
-    code = re.sub(r"--.*", "", query)
-    inner = set(re.findall(r"\b([a-z_]+) as \(", code))
-    return set(_RELATION.findall(code)) - inner
+    with open_session(
+        f"computing {name}",
+        tables,
+        period,
+        threads=settings.threads,
+        memory_limit_mb=settings.memory_limit_mb,
+    ) as opened:
+        if name == OTHER_METRICS.name:
+            return _compute_object(opened, folder, file_format)
+        return _compute_rows(opened, table(name), folder, file_format)
 
 
 def _queries_of(name: str) -> list[str]:
@@ -171,13 +80,12 @@ def _queries_of(name: str) -> list[str]:
     return [f"metrics/{name}/{query}" for query in queries.names(f"metrics/{name}")]
 
 
-def _compute_rows(session: _Session, dataset: Dataset, folder: Path, file_format: Format) -> Result:
+def _compute_rows(session: Session, dataset: Dataset, folder: Path, file_format: Format) -> Result:
     query = session.query(f"metrics/{dataset.name}")
-    rows, measures = contracts.check_rows(
-        dataset, session.connection.sql(query, params=session.bound(query))
-    )
+    session.connection.execute(f"create temp table result as {query}", session.bound(query))
+    rows, measures = contracts.check_rows(dataset, session.connection.table("result"))
     file = file_name(dataset.name, file_format)
-    bindings = {**session.bound(query), "path": str(folder / file)}
+    bindings: dict[str, object] = {"path": str(folder / file)}
     fields: tuple[str, ...] = ()
     if file_format is Format.PARQUET:
         projection, options = "*", "format parquet, compression zstd"
@@ -194,7 +102,7 @@ def _compute_rows(session: _Session, dataset: Dataset, folder: Path, file_format
         bindings |= {"header": header.getvalue(), "line_end": "\n"}
         options = "format csv, header false, nullstr '', prefix $header, suffix $line_end"
     session.connection.execute(
-        f"copy (select {projection} from ({query})) to $path ({options})", bindings
+        f"copy (select {projection} from result) to $path ({options})", bindings
     )
     return Result(dataset.name, file, rows, measures, fields)
 
@@ -209,7 +117,7 @@ def _json_projection(dataset: Dataset) -> str:
 
 
 def _csv_projection(
-    session: _Session, dataset: Dataset
+    session: Session, dataset: Dataset
 ) -> tuple[tuple[str, ...], str, dict[str, object]]:
     """The header, the projection, and what the projection binds."""
     fields: list[str] = []
@@ -233,7 +141,7 @@ def _csv_projection(
     return tuple(fields), ", ".join(cells), values
 
 
-def _activity_types(session: _Session) -> list[str]:
+def _activity_types(session: Session) -> list[str]:
     query = session.query("metrics/shared/activity_types")
     occurring = session.connection.execute(query).fetchall()
     return sorted({*ACTIVITY_TYPES, *(row[0] for row in occurring)})
@@ -243,7 +151,7 @@ def _quoted(identifier: str) -> str:
     return '"' + identifier.replace('"', '""') + '"'
 
 
-def _compute_object(session: _Session, folder: Path, file_format: Format) -> Result:
+def _compute_object(session: Session, folder: Path, file_format: Format) -> Result:
     content = _members(session, OTHER_METRICS.parts)
     contracts.check_object(OTHER_METRICS, content)
     file = file_name(OTHER_METRICS.name, file_format)
@@ -258,7 +166,7 @@ def _compute_object(session: _Session, folder: Path, file_format: Format) -> Res
     return Result(OTHER_METRICS.name, file, 1, measures)
 
 
-def _members(session: _Session, parts: Iterable[Part]) -> dict[str, Any]:
+def _members(session: Session, parts: Iterable[Part]) -> dict[str, Any]:
     members: dict[str, Any] = {}
     for part in parts:
         if isinstance(part, Group):
@@ -277,7 +185,7 @@ def _members(session: _Session, parts: Iterable[Part]) -> dict[str, Any]:
     return members
 
 
-def _rows(session: _Session, name: str) -> list[tuple[Any, ...]]:
+def _rows(session: Session, name: str) -> list[tuple[Any, ...]]:
     query = session.query(f"metrics/{OTHER_METRICS.name}/{name}")
     return session.connection.execute(query, session.bound(query)).fetchall()
 

@@ -7,24 +7,21 @@ Results hold counts, never values.
 from __future__ import annotations
 
 import gc
-import glob
-import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engagement import queries
 from engagement.datasets import ACTIVITY_TYPES
-from engagement.errors import DataQualityError, EngagementError
+from engagement.errors import DataQualityError
 from engagement.period import Period
+from engagement.session import open_session
 from engagement.settings import Settings
 
 if TYPE_CHECKING:
@@ -39,7 +36,6 @@ EVENT_CATEGORIES = ("analytics", "milestone", "notification", "system_event", "u
 _EARLIEST_DATE = datetime(2000, 1, 1, tzinfo=UTC)
 _MEMORY_LIMIT_MB = 200
 _LARGE_ROWS = 100_000
-_PARAMETER = re.compile(r"\$([a-z_]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +84,11 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
         Column("user_id", _INT, nullable=True),
         Column("timestamp", _INSTANT),
         Column("screen", _TEXT, nullable=True),
+    ),
+    "video_views": (
+        Column("id", _BIGINT),
         Column("video_id", _TEXT, nullable=True),
-        Column("video_title", _TEXT, nullable=True),
+        Column("title", _TEXT, nullable=True),
     ),
     "activities": (
         Column("id", _BIGINT),
@@ -511,6 +510,18 @@ def _events(period: Period) -> list[_Expectation]:
     ]
 
 
+def _video_views(_: Period) -> list[_Expectation]:
+    return [
+        _holds(
+            "in_events",
+            "relationship",
+            ("id",),
+            "critical",
+            "a viewing of a video is one of the period's events",
+        ),
+    ]
+
+
 def _activities(period: Period) -> list[_Expectation]:
     return [
         _in_period("created_at", period),
@@ -529,6 +540,7 @@ _SUITES = {
     "content_types": _content_types,
     "membership_events": _membership_events,
     "events": _events,
+    "video_views": _video_views,
     "activities": _activities,
 }
 
@@ -632,52 +644,21 @@ def _unreadable(table: str) -> DataQualityError:
 
 def _write_frames(tables: Path, frames: Path, period: Period, settings: Settings) -> None:
     """Writes what each query in `include/sql/quality` gives to `frames`, as Parquet."""
-    days = period.days
-    instant = pa.timestamp("us", "UTC")
-    parameters = {"start_instant": period.start_instant, "end_instant": period.end_instant}
-
-    def bound(query: str) -> dict[str, object]:
-        return {name: parameters[name] for name in _PARAMETER.findall(query)}
-
-    with closing(
-        duckdb.connect(
-            config={
-                "threads": settings.threads,
-                "memory_limit": f"{min(settings.memory_limit_mb, _MEMORY_LIMIT_MB)}MB",
-                "temp_directory": str(frames / "spill"),
-                "preserve_insertion_order": False,
-                "autoinstall_known_extensions": False,
-                "TimeZone": "UTC",
-            }
-        )
-    ) as connection:
-        try:
-            for table in TABLES:
-                path = glob.escape(str(tables / f"{table}.parquet"))
-                connection.read_parquet(path).create_view(table)
-            connection.register(
-                "days",
-                pa.table(
-                    {
-                        "date": pa.array([day.date for day in days], pa.date32()),
-                        "start_instant": pa.array([day.start for day in days], instant),
-                    }
-                ),
+    with open_session(
+        "checking the extracted tables",
+        tables,
+        period,
+        threads=settings.threads,
+        memory_limit_mb=min(settings.memory_limit_mb, _MEMORY_LIMIT_MB),
+    ) as session:
+        # The order of the rows is no matter to a check, and keeping it takes memory.
+        session.connection.execute("set preserve_insertion_order = false")
+        for name in queries.names("quality"):
+            query = session.query(f"quality/{name}")
+            session.connection.execute(
+                f"copy ({query}) to $path (format parquet)",
+                {**session.bound(query), "path": str(frames / f"{name}.parquet")},
             )
-            members = queries.read("metrics/shared/members")
-            connection.execute(f"create temp table members as {members}", bound(members))
-            for name in queries.names("quality"):
-                query = queries.read(f"quality/{name}")
-                connection.execute(
-                    f"copy ({query}) to $path (format parquet)",
-                    {**bound(query), "path": str(frames / f"{name}.parquet")},
-                )
-        except duckdb.Error as error:
-            # The message of an engine may quote the data.
-            raise EngagementError(
-                f"checking the extracted tables failed with {type(error).__name__}: check the free "
-                "space of the disk that holds the temporary folder, or extract again"
-            ) from None
 
 
 _Run = Callable[[str, list[_Expectation], "pd.DataFrame"], list[Check]]

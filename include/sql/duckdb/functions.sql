@@ -10,9 +10,9 @@ end;
 -- An instant as RFC 3339 in UTC: to the second, or with six digits where it has a fraction.
 create macro rfc3339(instant) as
 case
-    when microsecond(instant) % 1000000 = 0
-        then strftime(instant at time zone 'UTC', '%Y-%m-%dT%H:%M:%SZ')
-    else strftime(instant at time zone 'UTC', '%Y-%m-%dT%H:%M:%S.%fZ')
+    when epoch_us(instant) % 1000000 = 0
+        then strftime(make_timestamp(epoch_us(instant)), '%Y-%m-%dT%H:%M:%SZ')
+    else strftime(make_timestamp(epoch_us(instant)), '%Y-%m-%dT%H:%M:%S.%fZ')
 end;
 
 -- A text that no spreadsheet runs as a formula.
