@@ -67,6 +67,12 @@ def local_date(instant: datetime, zone: ZoneInfo) -> date:
     return day + _DAY if first_instant(day + _DAY, zone) <= instant else day
 
 
+def _begins(instant: datetime, day: date, zone: ZoneInfo) -> bool:
+    """Whether `instant` is a midnight of `day`, or its first instant where it has no midnight."""
+    wall = instant.astimezone(zone).replace(tzinfo=None)
+    return wall == datetime.combine(day, time.min) or instant == first_instant(day, zone)
+
+
 @dataclass(frozen=True, slots=True)
 class Day:
     """One calendar day and the half-open interval of UTC instants that it spans."""
@@ -104,20 +110,21 @@ class Period:
 
     @classmethod
     def of_interval(cls, start: datetime, end: datetime, timezone: str) -> Period:
-        """The whole days that the half-open interval of instants spans; raises UsageError."""
+        """The whole days between two midnights; raises UsageError.
+
+        Where the clock shows midnight twice, either stands for it: Airflow's schedules cut at the
+        second. A date that the clock skips is no day to end with.
+        """
         zone = parse_timezone(timezone)
-        days = (
-            cls(local_date(start, zone), local_date(end, zone) - _DAY, timezone)
-            if start < end
-            else None
-        )
-        if days is None or (days.start_instant, days.end_instant) != (start, end):
+        first, after = local_date(start, zone), local_date(end, zone)
+        if not (first < after and _begins(start, first, zone) and _begins(end, after, zone)):
             raise UsageError(
                 f"the data interval {start.isoformat()} to {end.isoformat()} is not made of whole "
                 f"days in {timezone}: set the parameters start and end, or give an interval from "
                 "midnight to a later midnight"
             )
-        return days
+        last = local_date(first_instant(after, zone) - timedelta.resolution, zone)
+        return cls(first, last, timezone)
 
     @property
     def zone(self) -> ZoneInfo:
