@@ -444,6 +444,29 @@ class Client:
         path = f"{_run(dag_id, run_id)}/taskInstances/{quote(task_id)}/xcomEntries/{quote(key)}"
         return self._call("GET", path)["value"]
 
+    def xcoms(self, dag_id: str, run_id: str) -> dict[tuple[str, str], Any]:
+        """Everything that the tasks of a run have left for others, by task and key."""
+        path = f"{_run(dag_id, run_id)}/taskInstances/~/xcomEntries?limit=100"
+        entries = [(e["task_id"], e["key"]) for e in self._call("GET", path)["xcom_entries"]]
+        return {(task, key): self.xcom(dag_id, run_id, task, key) for task, key in entries}
+
+    def asset_events(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+        """The asset events of a run, the oldest first."""
+        query = f"source_dag_id={quote(dag_id)}&source_run_id={quote(run_id, safe='')}"
+        path = f"/api/v2/assets/events?{query}&order_by=timestamp&limit=100"
+        return list(self._call("GET", path)["asset_events"])
+
+    def clear(self, dag_id: str, run_id: str, task_id: str) -> None:
+        """Run a task of a run, and every task after it, once more."""
+        body = {
+            "dag_run_id": run_id,
+            "task_ids": [task_id],
+            "include_downstream": True,
+            "only_failed": False,
+            "dry_run": False,
+        }
+        self._call("POST", f"{_dag(dag_id)}/clearTaskInstances", body)
+
     def log(self, dag_id: str, run_id: str, task_id: str, attempt: int) -> list[str]:
         """The lines that one attempt of a task has logged."""
         path = f"{_run(dag_id, run_id)}/taskInstances/{quote(task_id)}/logs/{attempt}"

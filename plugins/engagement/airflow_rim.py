@@ -208,7 +208,8 @@ def publish(planned: Plain, folder: str, packaged: Plain, asset: str) -> Plain:
                 replace(archive, path=local / archive.name), destination, replace=planned["replace"]
             )
     facts = {**asdict(published), "start": str(period.start), "end": str(period.end)}
-    get_current_context()["outlet_events"][Asset(asset)].extra = facts
+    # An Asset made of the name alone is another one, with that name for its address.
+    get_current_context()["outlet_events"][Asset.ref(name=asset)].extra = facts
     return facts
 
 
