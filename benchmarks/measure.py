@@ -94,6 +94,8 @@ def report(uri: str, days: Days, *, validate: bool = False) -> Run:
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("ENGAGEMENT_")
     }
+    # Whoever runs the report twice has the bytecode of its modules.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     environment |= {"AIRFLOW_CONN_APP_DB": uri, "PYTHONPATH": str(_ROOT / "plugins")}
     with tempfile.TemporaryDirectory(prefix="engagement-benchmark-") as folder:
         command = [sys.executable, "-m", "engagement", "report"]

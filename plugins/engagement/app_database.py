@@ -121,14 +121,21 @@ class Address:
         return cls.parse(text)
 
     def session(self, application_name: str, settings: Settings) -> str:
-        """The libpq connection string of a session with the settings' timeouts."""
+        """The libpq connection string of a session that keeps to what a guest may take.
+
+        The settings' timeouts, and one process a connection: the app has the other cores. Memory
+        enough that a bitmap of ten million rows keeps to single rows.
+        """
         options = conninfo_to_dict(self.conninfo).get("options")
-        timeout = f"-c statement_timeout={settings.statement_timeout_seconds * 1000}"
+        ours = (
+            f"-c statement_timeout={settings.statement_timeout_seconds * 1000} "
+            "-c max_parallel_workers_per_gather=0 -c work_mem=64MB"
+        )
         return make_conninfo(
             self.conninfo,
             application_name=application_name,
             connect_timeout=settings.connect_timeout_seconds,
-            options=f"{options} {timeout}" if options else timeout,
+            options=f"{options} {ours}" if options else ours,
         )
 
 

@@ -1,8 +1,9 @@
--- Grain: one row. Events `checklist_used` of the period; anonymous ones count in the total alone.
+-- Grain: one row. Events `checklist_used` of the period; anonymous ones count in the
+-- total alone.
 select
-    count(*) as total_uses,
-    count(distinct events.user_id) as unique_users,
-    rounded(count(events.user_id), count(distinct events.user_id)) as avg_per_user
-from events
-inner join event_types on events.event_type_id = event_types.id
-where event_types.code = 'checklist_used'
+    coalesce(sum(events), 0) as total_uses,
+    count(user_id) as unique_users,
+    rounded(coalesce(sum(case when user_id is not null then events end), 0), count(user_id))
+        as avg_per_user
+from user_events
+where code = 'checklist_used'

@@ -1,14 +1,13 @@
 -- Grain: one row. Users of two features, and users with activity in the period by whether they are
 -- a member of any fast as of its end.
 with users_of_both as (
-    select events.user_id
-    from events
-    inner join event_types on events.event_type_id = event_types.id
+    select user_id
+    from user_events
     where
-        event_types.code in ('devotional_viewed', 'checklist_used')
-        and events.user_id is not null
-    group by events.user_id
-    having count(distinct event_types.code) = 2
+        code in ('devotional_viewed', 'checklist_used')
+        and user_id is not null
+    group by user_id
+    having count(*) = 2
 ),
 
 fast_users as (
