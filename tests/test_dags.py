@@ -6,10 +6,14 @@ import json
 import os
 import subprocess
 import sys
+from datetime import date, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from engagement.period import Cadence, Period
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAVY = {
@@ -23,33 +27,72 @@ HEAVY = {
     "botocore",
 }
 
+# A zone with summer time, one that skips midnights, one that has midnights twice.
+CLOCKS = {
+    "UTC": date(2024, 2, 26),
+    "America/Los_Angeles": date(2024, 3, 9),
+    "Africa/Cairo": date(2024, 4, 20),
+    "America/Havana": date(2024, 11, 1),
+}
+RUNS = 5
+
 # Run in a process of its own: what parsing imports must not be told by what other tests import.
 _PARSE = """
-import json, socket, sys
+import importlib.util, json, os, socket, sys
+import pendulum
+from airflow.sdk.definitions._internal.contextmanager import DagContext
+import airflow.sdk
 
 def refuse(*arguments, **options):
     raise AssertionError("a DAG file opened a connection while it was parsed")
 
-socket.socket.connect = refuse
-import airflow.sdk
+def parse():
+    spec = importlib.util.spec_from_file_location("engagement_reports", sys.argv[1])
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    DagContext.autoregistered_dags.clear()
+    DagContext.current_autoregister_module_name = spec.name
+    spec.loader.exec_module(module)
+    return {dag.dag_id: dag for dag, _ in DagContext.autoregistered_dags}
+
+def intervals(dag, first, runs):
+    timetable = coerce_to_core_timetable(dag.timetable)
+    earliest = pendulum.parse(first, tz=os.environ["ENGAGEMENT_TIMEZONE"])
+    bounds = TimeRestriction(earliest=earliest, latest=None, catchup=True)
+    found = []
+    interval = None
+    for _ in range(runs):
+        run = timetable.next_dagrun_info(last_automated_data_interval=interval, restriction=bounds)
+        if run is None:
+            break
+        interval = run.data_interval
+        moments = (*interval, run.run_after)
+        found.append([moment.astimezone(pendulum.UTC).isoformat() for moment in moments])
+    return found
+
+connect, socket.socket.connect = socket.socket.connect, refuse
 before = set(sys.modules)
-import importlib.util
-spec = importlib.util.spec_from_file_location("engagement_reports", sys.argv[1])
-module = importlib.util.module_from_spec(spec)
-from airflow.sdk.definitions._internal.contextmanager import DagContext
-sys.modules[spec.name] = module
-DagContext.current_autoregister_module_name = spec.name
-spec.loader.exec_module(module)
 dags = {}
-for dag, _ in DagContext.autoregistered_dags:
-    dags[dag.dag_id] = {
+for dag_id, dag in parse().items():
+    dags[dag_id] = {
         "doc": bool(dag.doc_md), "tags": sorted(dag.tags), "owner": dag.owner,
         "params": sorted(dag.params), "catchup": dag.catchup,
         "timetable": type(dag.timetable).__name__,
         "tasks": {task.task_id: [bool(task.doc_md), task.retries] for task in dag.tasks},
+        "outlets": [asset.name for asset in dag.get_task("publish").outlets],
     }
 imported = sorted({name.partition(".")[0] for name in set(sys.modules) - before})
-print(json.dumps({"dags": dags, "imported": imported}))
+socket.socket.connect = connect
+from airflow.serialization.encoders import coerce_to_core_timetable
+from airflow.timetables.base import TimeRestriction
+
+runs = {}
+for zone, first in json.loads(sys.argv[2]).items():
+    os.environ["ENGAGEMENT_TIMEZONE"] = zone
+    runs[zone] = {
+        dag_id: intervals(dag, first, int(sys.argv[3])) for dag_id, dag in parse().items()
+    }
+print(json.dumps({"dags": dags, "imported": imported, "runs": runs}))
 """
 
 
@@ -63,7 +106,14 @@ def parsed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "PYTHONPATH": str(ROOT / "plugins"),
     }
     done = subprocess.run(
-        [sys.executable, "-c", _PARSE, str(ROOT / "dags" / "engagement_reports.py")],
+        [
+            sys.executable,
+            "-c",
+            _PARSE,
+            str(ROOT / "dags" / "engagement_reports.py"),
+            json.dumps(CLOCKS, default=str),
+            str(RUNS),
+        ],
         env=environment,
         capture_output=True,
         text=True,
@@ -117,6 +167,55 @@ def test_timetables(parsed: dict[str, Any]) -> None:
             "NullTimetable" if dag_id == "engagement_on_demand" else "CronDataIntervalTimetable"
         )
         assert dag["timetable"] == expected
+
+
+def test_every_dag_has_an_asset_of_its_own(parsed: dict[str, Any]) -> None:
+    assert {dag_id: dag["outlets"] for dag_id, dag in parsed["dags"].items()} == {
+        "engagement_daily": ["engagement_report_daily"],
+        "engagement_weekly": ["engagement_report_weekly"],
+        "engagement_monthly": ["engagement_report_monthly"],
+        "engagement_on_demand": ["engagement_report_on-demand"],
+    }
+
+
+def test_nothing_runs_on_demand_by_itself(parsed: dict[str, Any]) -> None:
+    assert [runs["engagement_on_demand"] for runs in parsed["runs"].values()] == [[]] * len(CLOCKS)
+
+
+@pytest.mark.parametrize("cadence", [Cadence.DAILY, Cadence.WEEKLY, Cadence.MONTHLY])
+@pytest.mark.parametrize("timezone", CLOCKS)
+def test_scheduled_runs_report_one_period_after_the_other(
+    timezone: str, cadence: Cadence, parsed: dict[str, Any]
+) -> None:
+    runs = parsed["runs"][timezone][f"engagement_{cadence}"]
+    assert len(runs) == RUNS
+    periods = []
+    for start, end, run_after in runs:
+        bounds = datetime.fromisoformat(start), datetime.fromisoformat(end)
+        assert datetime.fromisoformat(run_after) == bounds[1]
+        period = Period.of_interval(*bounds, timezone)
+        cadence.check(period)
+        periods.append(period)
+    assert periods[0].start >= CLOCKS[timezone]
+    assert periods[0].start - CLOCKS[timezone] < timedelta(days=31)
+    for before, after in pairwise(periods):
+        assert after.start == before.end + timedelta(days=1)
+
+
+def test_intervals_over_a_change_of_the_clock(parsed: dict[str, Any]) -> None:
+    runs = parsed["runs"]["America/Los_Angeles"]
+    assert runs["engagement_daily"][:2] == [
+        ["2024-03-09T08:00:00+00:00", "2024-03-10T08:00:00+00:00", "2024-03-10T08:00:00+00:00"],
+        ["2024-03-10T08:00:00+00:00", "2024-03-11T07:00:00+00:00", "2024-03-11T07:00:00+00:00"],
+    ]
+    assert runs["engagement_weekly"][0][:2] == [
+        "2024-03-11T07:00:00+00:00",
+        "2024-03-18T07:00:00+00:00",
+    ]
+    assert runs["engagement_monthly"][0][:2] == [
+        "2024-04-01T07:00:00+00:00",
+        "2024-05-01T07:00:00+00:00",
+    ]
 
 
 def test_parsing_is_light(parsed: dict[str, Any]) -> None:
