@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
 from hypothesis import example, given, settings
@@ -118,6 +118,14 @@ def test_an_interval_of_whole_days_is_their_period(period: Period) -> None:
             Period.of_interval(period.start_instant + wrong, period.end_instant, period.timezone)
         with pytest.raises(UsageError, match="is not made of whole days in "):
             Period.of_interval(period.start_instant, period.end_instant + wrong, period.timezone)
+
+
+def test_days_begin_with_a_half_minute() -> None:
+    months = [date(year, month, 1) for year in range(1970, 2038) for month in range(1, 13)]
+    for timezone in sorted(available_timezones()):
+        zone = ZoneInfo(timezone)
+        odd = [day for day in months if first_instant(day, zone).timestamp() % 30]
+        assert odd == [], timezone
 
 
 @pytest.mark.parametrize(
