@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from engagement.errors import ConfigurationError, UsageError
@@ -41,6 +41,31 @@ def check_prefix(prefix: str) -> str:
     return "".join(f"{part}/" for part in parts)
 
 
+def _destination(address: str) -> str:
+    """A folder, or an S3 address without credentials; raises ValueError."""
+    scheme, separator, rest = address.partition("://")
+    if not separator:
+        return address
+    bucket, _, base = rest.partition("/")
+    if "@" in bucket:
+        # It may be a secret: it is not told.
+        raise ValueError(
+            f"destination {scheme}://... has a login before its bucket: expected s3://bucket or "
+            "s3://bucket/base, and the login in the connection that ENGAGEMENT_S3_CONNECTION names"
+        )
+    if scheme != "s3":
+        raise ValueError(
+            f"destination {address!r} is neither a folder nor an s3:// address: expected a path, "
+            "s3://bucket or s3://bucket/base"
+        )
+    if not bucket:
+        raise ValueError(
+            f"destination {address!r} names no bucket: expected s3://bucket or s3://bucket/base"
+        )
+    check_prefix(base)
+    return address
+
+
 class Settings(BaseSettings):
     """The settings of the pipeline; each field is the variable `ENGAGEMENT_<NAME>`."""
 
@@ -51,7 +76,7 @@ class Settings(BaseSettings):
     timezone: Annotated[str, AfterValidator(_timezone)] = Field(
         "UTC", description="Report time zone (IANA name): days, weeks and schedules are cut in it."
     )
-    destination: str = Field(
+    destination: Annotated[str, AfterValidator(_destination)] = Field(
         str(Path.home() / "engagement-reports"),
         description="Where archives are published: a folder, or s3://bucket or s3://bucket/base.",
     )
@@ -99,23 +124,6 @@ class Settings(BaseSettings):
     # Measured: a second thread costs half as much again and saves a tenth of the time.
     threads: int = Field(1, ge=1, description="Threads that computing one dataset may use.")
 
-    @model_validator(mode="after")
-    def _check_destination(self) -> Self:
-        if self.destination.startswith("s3://"):
-            bucket, _, base = self.destination.removeprefix("s3://").partition("/")
-            if not bucket:
-                raise ValueError(
-                    f"destination {self.destination!r} names no bucket: expected s3://bucket or "
-                    "s3://bucket/base"
-                )
-            check_prefix(base)
-        elif "://" in self.destination:
-            raise ValueError(
-                f"destination {self.destination!r} is neither a folder nor an s3:// address: "
-                "expected a path, s3://bucket or s3://bucket/base"
-            )
-        return self
-
 
 def load() -> Settings:
     """The settings of this process; raises ConfigurationError that names every wrong variable."""
@@ -127,7 +135,7 @@ def load() -> Settings:
                 filter(
                     None,
                     (
-                        f"ENGAGEMENT_{str(e['loc'][0]).upper()}" if e["loc"] else "ENGAGEMENT_*",
+                        f"ENGAGEMENT_{str(e['loc'][0]).upper()}",
                         e["msg"].removeprefix("Value error, "),
                         f"got {e['input']!r}" if e["type"] != "value_error" else "",
                     ),

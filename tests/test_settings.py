@@ -1,0 +1,122 @@
+"""The settings: every wrong variable is named, with what was expected, all of them at once."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from engagement.errors import ConfigurationError
+from engagement.settings import Settings, load
+
+SECRET = "Tr0ub4dor"
+WRONG = [
+    ("TIMEZONE", "Mars/Olympus", ("'Mars/Olympus'", "IANA")),
+    ("TIMEZONE", "../UTC", ("'../UTC'", "IANA")),
+    ("DESTINATION", "ftp://server/reports", ("'ftp://server/reports'", "s3://bucket/base")),
+    ("DESTINATION", "s3://", ("'s3://'", "no bucket", "s3://bucket/base")),
+    ("DESTINATION", "s3:///base", ("'s3:///base'", "no bucket", "s3://bucket/base")),
+    ("DESTINATION", "s3://bucket/a/../b", ("'a/../b'", "'..'", "expected")),
+    ("DESTINATION", "s3://bucket//b", ("'/b'", "slash", "expected")),
+    ("DESTINATION", "s3://bucket/a\nb", ("'a\\nb'", "control", "expected")),
+    ("S3_PREFIX", "/a", ("'/a'", "slash", "expected")),
+    ("S3_PREFIX", "a/../b", ("'a/../b'", "'..'", "expected")),
+    ("S3_PREFIX", "a//b", ("'a//b'", "empty", "expected")),
+    ("S3_PREFIX", "a\\b", (r"'a\\b'", "backslash", "expected")),
+    ("S3_PREFIX", "a\nb", ("'a\\nb'", "control", "expected")),
+    ("S3_ENCRYPTION", "aes", ("'none', 'AES256' or 'aws:kms'", "got 'aes'")),
+    ("S3_PRESIGN_SECONDS", "0", ("greater than or equal to 1", "got '0'")),
+    ("S3_PRESIGN_SECONDS", "604801", ("less than or equal to 604800", "got '604801'")),
+    ("S3_PRESIGN_SECONDS", "1h", ("integer", "got '1h'")),
+    ("STAGING_KEEP_DAYS", "0", ("greater than or equal to 1", "got '0'")),
+    ("SETTLE_MINUTES", "-1", ("greater than or equal to 0", "got '-1'")),
+    ("STATEMENT_TIMEOUT_SECONDS", "0", ("greater than or equal to 1", "got '0'")),
+    ("CONNECT_TIMEOUT_SECONDS", "0", ("greater than or equal to 1", "got '0'")),
+    ("MEMORY_LIMIT_MB", "63", ("greater than or equal to 64", "got '63'")),
+    ("MEMORY_LIMIT_MB", "plenty\nof it", ("integer", "got 'plenty\\nof it'")),
+    ("THREADS", "0", ("greater than or equal to 1", "got '0'")),
+    ("THREADS", "1.5", ("integer", "got '1.5'")),
+]
+# Whatever text these hold, only the server or the file system can say that it is wrong.
+FREE = {"S3_CONNECTION", "S3_KMS_KEY_ID", "S3_ACL", "STAGING"}
+
+
+@pytest.fixture(autouse=True)
+def _nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in os.environ:
+        if name.startswith("ENGAGEMENT_"):
+            monkeypatch.delenv(name)
+
+
+def _problems() -> list[str]:
+    with pytest.raises(ConfigurationError) as caught:
+        load()
+    message = str(caught.value)
+    start = "wrong settings: "
+    assert message.startswith(start)
+    assert message.isprintable()
+    return message.removeprefix(start).split("; ")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"), WRONG, ids=[f"{name}={value!r}" for name, value, _ in WRONG]
+)
+def test_a_wrong_setting_is_named(
+    name: str, value: str, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"ENGAGEMENT_{name}", value)
+    [problem] = _problems()
+    assert problem.startswith(f"ENGAGEMENT_{name}: ")
+    for word in words:
+        assert word in problem
+
+
+def test_every_setting_that_can_be_wrong_is_tried() -> None:
+    assert {name for name, _, _ in WRONG} | FREE == {name.upper() for name in Settings.model_fields}
+
+
+def test_all_wrong_settings_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = {name: value for name, value, _ in WRONG}
+    for name, value in wrong.items():
+        monkeypatch.setenv(f"ENGAGEMENT_{name}", value)
+    assert {problem.partition(":")[0] for problem in _problems()} == {
+        f"ENGAGEMENT_{name}" for name in wrong
+    }
+
+
+@pytest.mark.parametrize(
+    "address",
+    [f"s3://key:{SECRET}@bucket/base", f"s3://{SECRET}@bucket", f"https://key:{SECRET}@server/"],
+)
+def test_a_login_in_the_destination_is_not_told(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENGAGEMENT_DESTINATION", address)
+    monkeypatch.setenv("ENGAGEMENT_THREADS", "0")
+    problems = _problems()
+    assert [problem.partition(":")[0] for problem in problems] == [
+        "ENGAGEMENT_DESTINATION",
+        "ENGAGEMENT_THREADS",
+    ]
+    assert "ENGAGEMENT_S3_CONNECTION" in problems[0]
+    assert SECRET not in " ".join(problems)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("DESTINATION", "s3://bucket", "s3://bucket"),
+        ("DESTINATION", "s3://bucket/base/below", "s3://bucket/base/below"),
+        ("DESTINATION", "reports/of us@home", "reports/of us@home"),
+        ("DESTINATION", "", str(Path.home() / "engagement-reports")),
+        ("S3_PREFIX", "a/b", "a/b/"),
+        ("S3_PRESIGN_SECONDS", "604800", 604_800),
+        ("SETTLE_MINUTES", "0", 0),
+    ],
+)
+def test_right_settings_are_taken(
+    name: str, value: str, expected: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"ENGAGEMENT_{name}", value)
+    assert getattr(load(), name.lower()) == expected
