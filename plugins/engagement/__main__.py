@@ -240,7 +240,7 @@ def _destination(options: argparse.Namespace, settings: Settings) -> Destination
         )
     # Airflow reads and understands the connection; it takes seconds to import.
     from engagement import airflow_rim
-    from engagement.publish import open_destination
+    from engagement.destinations import open_destination
 
     destination = open_destination(
         settings, options.s3_prefix, lambda: airflow_rim.s3_client(settings)

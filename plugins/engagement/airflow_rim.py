@@ -73,7 +73,7 @@ def s3_client(settings: Settings) -> S3Client:
 
 
 def _destination(settings: Settings, prefix: str | None) -> Destination:
-    from engagement.publish import open_destination
+    from engagement.destinations import open_destination
 
     return open_destination(settings, prefix, lambda: s3_client(settings))
 

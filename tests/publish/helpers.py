@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engagement.destinations import open_destination
 from engagement.period import Period
-from engagement.publish import Archive, Destination, open_destination
+from engagement.publish import Archive, Destination
 from engagement.settings import Settings
 from tests.servers.s3 import S3Server
 

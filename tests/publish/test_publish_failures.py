@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import NoCredentialsError
 
-from engagement import publish
+from engagement import publish_s3
 from engagement.errors import ConfigurationError, EngagementError, PublishError, TemporaryError
 from tests.publish.helpers import Bucket, make_archive
 from tests.servers.faults import Answer, Cut, CutAnswer, Proxy
@@ -23,7 +23,7 @@ PART = 5 * 2**20
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """A few megabytes make several parts."""
-    monkeypatch.setattr(publish, "PART_BYTES", PART)
+    monkeypatch.setattr(publish_s3, "PART_BYTES", PART)
 
 
 def _one_line(error: BaseException, *, without: tuple[str, ...] = ()) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from engagement import publish
+from engagement import publish_folder
 from engagement.errors import ConfigurationError, PublishError, TemporaryError, UsageError
 from engagement.publish import Published
 from tests.publish.helpers import folder_destination, make_archive
@@ -235,7 +235,7 @@ def test_processes_lose_nothing(tmp_path: Path) -> None:
 
 
 def test_a_lock_that_others_keep_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(publish, "LOCK_SECONDS", 0.05)
+    monkeypatch.setattr(publish_folder, "LOCK_SECONDS", 0.05)
     destination = folder_destination(tmp_path / "reports")
     destination.publish(make_archive(tmp_path), replace=False)
     with (tmp_path / "reports" / FOLDER / ".lock").open("rb") as lock:

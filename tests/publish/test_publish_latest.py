@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from engagement import publish
+from engagement import publish_s3
 from engagement.errors import ConfigurationError, PublishError, TemporaryError
 from engagement.publish import Archive, Destination, Published
 from tests.publish.helpers import Between, Bucket, folder_destination, make_archive
@@ -130,7 +130,7 @@ def _all_at_once(
 def test_publishers_of_one_key_lose_no_revision(
     moto_bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part_bytes: int
 ) -> None:
-    monkeypatch.setattr(publish, "PART_BYTES", part_bytes)
+    monkeypatch.setattr(publish_s3, "PART_BYTES", part_bytes)
     archives = [make_archive(tmp_path, bytes([n]) * (6 * 2**20)) for n in range(4)]
 
     published = _all_at_once(moto_bucket.destination, archives)
@@ -175,7 +175,7 @@ def test_a_publisher_that_comes_between_is_not_overwritten_unseen(
     before: bool,
 ) -> None:
     """The archive of the other one has more activities, so it must be seen and kept."""
-    monkeypatch.setattr(publish, "PART_BYTES", part_bytes)
+    monkeypatch.setattr(publish_s3, "PART_BYTES", part_bytes)
     if before:
         moto_bucket.destination().publish(make_archive(tmp_path, b"first"), replace=False)
     richer = make_archive(tmp_path, b"richer", activities=200)
@@ -232,7 +232,7 @@ def test_endless_competition_ends_with_a_temporary_error(
     with pytest.raises(TemporaryError, match="changed by other publishers"):
         moto_bucket.destination(server.client).publish(make_archive(tmp_path), replace=False)
 
-    assert len(moto_faults.asked("PUT", ".zip")) == publish.ATTEMPTS
+    assert len(moto_faults.asked("PUT", ".zip")) == publish_s3.ATTEMPTS
 
 
 def test_encryption_and_acl_are_sent_where_they_are_set_and_only_there(

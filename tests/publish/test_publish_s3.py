@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from botocore.exceptions import ClientError
 
-from engagement import publish
+from engagement import publish_s3
 from engagement.errors import ConfigurationError, PublishError, TemporaryError, UsageError
 from tests.publish.helpers import Between, Bucket, make_archive
 from tests.servers.faults import Corrupt, Proxy
@@ -77,7 +77,7 @@ def test_check_leaves_nothing_behind(bucket: Bucket) -> None:
 def test_unchanged_content_is_not_uploaded_again(
     bucket: Bucket, faults: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
-    monkeypatch.setattr(publish, "PART_BYTES", size)
+    monkeypatch.setattr(publish_s3, "PART_BYTES", size)
     archive = make_archive(tmp_path, bytes(6 * 2**20))
     destination = bucket.destination(bucket.server.at(faults.endpoint).client)
     destination.publish(archive, replace=False)
@@ -112,7 +112,7 @@ def test_changed_content_counts_revisions(
 def test_a_large_archive_goes_up_in_parts(
     bucket: Bucket, faults: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(publish, "PART_BYTES", 5 * 2**20)
+    monkeypatch.setattr(publish_s3, "PART_BYTES", 5 * 2**20)
     destination = bucket.destination(bucket.server.at(faults.endpoint).client)
     for revision, letter in enumerate((b"a", b"b"), start=1):
         faults.heal()
@@ -301,9 +301,9 @@ def test_a_body_that_is_damaged_on_its_way_is_refused(
 def test_the_server_verifies_the_checksum(
     bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part_bytes: int
 ) -> None:
-    monkeypatch.setattr(publish, "PART_BYTES", part_bytes)
-    right = publish._checksum
-    monkeypatch.setattr(publish, "_checksum", lambda data: right(data + b"x"))
+    monkeypatch.setattr(publish_s3, "PART_BYTES", part_bytes)
+    right = publish_s3._checksum
+    monkeypatch.setattr(publish_s3, "_checksum", lambda data: right(data + b"x"))
 
     with pytest.raises(TemporaryError, match=r"other bytes than were sent \(BadDigest"):
         bucket.destination().publish(make_archive(tmp_path), replace=False)
@@ -316,7 +316,7 @@ def test_the_server_verifies_the_checksum(
 def test_an_archive_that_changed_on_disk_is_not_published(
     bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part_bytes: int
 ) -> None:
-    monkeypatch.setattr(publish, "PART_BYTES", part_bytes)
+    monkeypatch.setattr(publish_s3, "PART_BYTES", part_bytes)
     archive = make_archive(tmp_path, b"as it was")
     archive.path.write_bytes(b"as it is!")
 
@@ -351,7 +351,7 @@ def test_swift_has_if_none_match_and_refuses_if_match(bucket: Bucket) -> None:
 def test_without_if_match_another_publisher_is_still_seen_before_the_write(
     bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, operation: str
 ) -> None:
-    monkeypatch.setattr(publish, "PART_BYTES", 5 * 2**20)
+    monkeypatch.setattr(publish_s3, "PART_BYTES", 5 * 2**20)
     bucket.destination().publish(make_archive(tmp_path, b"first"), replace=False)
     richer = make_archive(tmp_path, b"richer", activities=200)
     mine = make_archive(tmp_path, b"m" * (1 if operation == "PutObject" else 6 * 2**20))

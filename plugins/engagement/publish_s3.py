@@ -1,0 +1,343 @@
+"""Publishing to a bucket of an S3 server."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import logging
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from engagement.errors import ConfigurationError, TemporaryError, UsageError
+from engagement.publish import (
+    LATEST,
+    Archive,
+    Published,
+    Stored,
+    naming_kept_archive,
+    next_record,
+    outcome,
+    read_blocks,
+)
+from engagement.published_record import Record, from_json, from_metadata, to_json, to_metadata
+from engagement.s3_errors import S3Errors, error_code
+from engagement.settings import Settings
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
+
+log = logging.getLogger(__name__)
+
+# A larger archive is uploaded in parts of this many bytes; S3 takes at most 10,000 parts.
+PART_BYTES = 16 * 2**20
+MAX_PARTS = 10_000
+# How often one write begins again because another publisher came first.
+ATTEMPTS = 20
+MAX_PRESIGN_SECONDS = 604_800
+# What S3 servers answer where the object is no longer as it was read.
+_CONFLICTS = {"PreconditionFailed", "ConditionalRequestConflict", "OperationAborted", "412", "409"}
+
+
+def _checksum(data: bytes) -> str:
+    """The SHA-256 of `data` as S3 writes it."""
+    return base64.b64encode(hashlib.sha256(data).digest()).decode()
+
+
+class S3Destination:
+    """A prefix of an S3 bucket.
+
+    Every write is conditional on the object being as it was read. Servers without If-Match (they
+    answer NotImplemented) get the write after one more look instead, and a warning in the log: on
+    those, two publishers in the same moment can overwrite each other.
+    """
+
+    def __init__(
+        self, settings: Settings, bucket: str, prefix: str, s3_client: Callable[[], S3Client]
+    ) -> None:
+        self.bucket = bucket
+        self.prefix = prefix
+        self._settings = settings
+        self._make_client = s3_client
+        self._has_if_match = True
+
+    def check(self) -> None:
+        """Raise ConfigurationError or TemporaryError unless the bucket can be read and written.
+
+        It begins an upload and aborts it: the server then judges the rights to write, the
+        encryption and the ACL, and nothing becomes visible.
+        """
+        key = f"{self.prefix}{LATEST}"
+        self._latest(key)
+        with self._errors.during(f"write s3://{self.bucket}/{key}"):
+            upload = self._client.create_multipart_upload(
+                Bucket=self.bucket,
+                Key=key,
+                ContentType="application/json",
+                ChecksumAlgorithm="SHA256",
+                **self._options,
+            )
+        self._abort(key, upload["UploadId"])
+
+    def publish(self, archive: Archive, *, replace: bool) -> Published:
+        """Publish `archive`; with `replace` also over content that has more activities."""
+        key = self.prefix + archive.folder + archive.name
+        latest_key = self.prefix + archive.folder + LATEST
+        with naming_kept_archive(archive):
+            record, changed = self._put_archive(archive, key, latest_key, replace)
+            moved = self._move_latest(latest_key, record)
+            url = self._url(key)
+        return outcome(
+            record, f"s3://{self.bucket}/{key}", url, changed=changed, latest_moved=moved
+        )
+
+    def presign(self, published: Published, seconds: int) -> str:
+        """A URL that opens the archive to whoever holds it, for `seconds`."""
+        if not 1 <= seconds <= MAX_PRESIGN_SECONDS:
+            raise UsageError(
+                f"a presigned URL cannot work for {seconds} seconds: expected 1 to "
+                f"{MAX_PRESIGN_SECONDS}"
+            )
+        return self._signed(published.key, seconds)
+
+    def _put_archive(
+        self, archive: Archive, key: str, latest_key: str, replace: bool
+    ) -> tuple[Record, bool]:
+        """The record that stands under `key` now, and whether the archive was uploaded."""
+        for _ in range(ATTEMPTS):
+            latest, _etag = self._latest(latest_key)
+            stored = self._stored(key)
+            record = next_record(archive, key, stored, (latest,), replace)
+            if stored is not None and record is stored.record:
+                return record, False
+            with self._errors.during(f"upload s3://{self.bucket}/{key}"):
+                if self._upload(archive, record, stored.etag if stored else None):
+                    return record, True
+        raise self._contended(key)
+
+    def _move_latest(self, key: str, record: Record) -> bool:
+        """Let `latest.json` tell of `record`, unless it tells of a later one."""
+        body = to_json(record)
+
+        def send(condition: dict[str, Any]) -> None:
+            self._client.put_object(
+                Bucket=self.bucket,
+                Key=key,
+                Body=body,
+                ContentType="application/json",
+                ChecksumSHA256=_checksum(body),
+                **self._options,
+                **condition,
+            )
+
+        for _ in range(ATTEMPTS):
+            latest, etag = self._latest(key)
+            if latest is not None and record.order <= latest.order:
+                return False
+            with self._errors.during(f"write s3://{self.bucket}/{key}"):
+                if self._conditionally(key, etag, send):
+                    return True
+        raise self._contended(key)
+
+    def _upload(self, archive: Archive, record: Record, etag: str | None) -> bool:
+        """Whether the archive was uploaded; not where another publisher came first."""
+        request: dict[str, Any] = {
+            "Bucket": self.bucket,
+            "Key": record.key,
+            "ContentType": "application/zip",
+            "Metadata": to_metadata(record),
+            **self._options,
+        }
+        size = max(PART_BYTES, -(-archive.bytes // MAX_PARTS))
+        if archive.bytes <= size:
+            body = b"".join(read_blocks(archive, size))
+            return self._conditionally(
+                record.key,
+                etag,
+                lambda condition: self._client.put_object(
+                    Body=body, ChecksumSHA256=_checksum(body), **request, **condition
+                ),
+            )
+        upload = self._client.create_multipart_upload(ChecksumAlgorithm="SHA256", **request)
+        place: dict[str, Any] = {
+            "Bucket": self.bucket,
+            "Key": record.key,
+            "UploadId": upload["UploadId"],
+        }
+        complete = False
+        try:
+            parts: list[CompletedPartTypeDef] = []
+            for number, block in enumerate(read_blocks(archive, size), start=1):
+                checksum = _checksum(block)
+                part = self._client.upload_part(
+                    PartNumber=number, Body=block, ChecksumSHA256=checksum, **place
+                )
+                parts.append(
+                    {"PartNumber": number, "ETag": part["ETag"], "ChecksumSHA256": checksum}
+                )
+            # The parts took their time, and some servers ignore the condition on this request.
+            complete = (etag is None or self._is(record.key, etag)) and self._conditionally(
+                record.key,
+                etag,
+                lambda condition: self._client.complete_multipart_upload(
+                    MultipartUpload={"Parts": parts}, **place, **condition
+                ),
+            )
+        finally:
+            if not complete:
+                self._abort(record.key, upload["UploadId"])
+        return complete
+
+    def _conditionally(
+        self, key: str, etag: str | None, send: Callable[[dict[str, Any]], object]
+    ) -> bool:
+        """Send a write that holds only while `key` has `etag` (None: while there is no `key`).
+
+        Returns False where that is no longer so.
+        """
+        from botocore.exceptions import ClientError  # noqa: PLC0415
+
+        try:
+            if etag is None:
+                send({"IfNoneMatch": "*"})
+            elif self._has_if_match:
+                send({"IfMatch": etag})
+        except ClientError as error:
+            if error_code(error) in _CONFLICTS or (
+                etag is not None and error_code(error) == "NoSuchKey"
+            ):
+                return False
+            if etag is None or error_code(error) != "NotImplemented":
+                raise
+            self._has_if_match = False
+            log.warning(
+                "the S3 server %s has no conditional replacement (If-Match): let only one "
+                "publisher run at a time",
+                self._endpoint,
+            )
+        if etag is not None and not self._has_if_match:
+            if not self._is(key, etag):
+                return False
+            send({})
+        return True
+
+    def _abort(self, key: str, upload_id: str) -> None:
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+
+        try:
+            self._client.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload_id)
+        except (BotoCoreError, ClientError) as error:
+            log.warning(
+                "an unfinished upload of s3://%s/%s could not be aborted (%s): its parts stay, "
+                "unseen, until it is, or until a lifecycle rule of the bucket removes them",
+                self.bucket,
+                key,
+                error_code(error) if isinstance(error, ClientError) else type(error).__name__,
+            )
+
+    def _stored(self, key: str) -> Stored | None:
+        """What stands under `key`."""
+        from botocore.exceptions import ClientError  # noqa: PLC0415
+
+        with self._errors.during(f"read s3://{self.bucket}/{key}"):
+            try:
+                head = self._client.head_object(Bucket=self.bucket, Key=key)
+            except ClientError as error:
+                if error_code(error) in {"404", "NoSuchKey", "NotFound"}:
+                    return None
+                raise
+        record = from_metadata(head["Metadata"], key, head["ContentLength"])
+        return Stored(record, record.sha256 if record else None, head["ETag"])
+
+    def _is(self, key: str, etag: str) -> bool:
+        stored = self._stored(key)
+        return stored is not None and stored.etag == etag
+
+    def _latest(self, key: str) -> tuple[Record | None, str | None]:
+        """The record in `latest.json` and the document's ETag; None where there is none."""
+        from botocore.exceptions import ClientError  # noqa: PLC0415
+
+        place = f"s3://{self.bucket}/{key}"
+        with self._errors.during(f"read {place}"):
+            try:
+                found = self._client.get_object(Bucket=self.bucket, Key=key)
+            except ClientError as error:
+                if error_code(error) == "NoSuchKey":
+                    return None, None
+                raise
+            text = found["Body"].read()
+        return from_json(text, place), found["ETag"]
+
+    def _url(self, key: str) -> str:
+        # Only the client knows how its server is addressed; the signature is cut off at once.
+        return self._signed(key, 1).partition("?")[0]
+
+    def _signed(self, key: str, seconds: int) -> str:
+        # The default for URLs is the old signature, which newer regions and KMS refuse.
+        handler: tuple[Any, ...] = (
+            "choose-signer.s3.GetObject",
+            _signature_version_4,
+            "engagement-presign",
+        )
+        with self._errors.during(f"sign a URL of s3://{self.bucket}/{key}"):
+            events = self._client.meta.events
+            events.register_first(*handler)
+            try:
+                return self._client.generate_presigned_url(
+                    "get_object", Params={"Bucket": self.bucket, "Key": key}, ExpiresIn=seconds
+                )
+            finally:
+                events.unregister(*handler)
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        """The encryption and the ACL that the settings ask for."""
+        settings = self._settings
+        options: dict[str, Any] = {}
+        if settings.s3_encryption != "none":
+            options["ServerSideEncryption"] = settings.s3_encryption
+        if settings.s3_kms_key_id:
+            options["SSEKMSKeyId"] = settings.s3_kms_key_id
+        if settings.s3_acl:
+            options["ACL"] = settings.s3_acl
+        return options
+
+    @cached_property
+    def _client(self) -> S3Client:
+        from botocore.exceptions import BotoCoreError  # noqa: PLC0415
+
+        try:
+            return self._make_client()
+        except (BotoCoreError, ValueError) as error:
+            raise ConfigurationError(
+                f"{self._connection} makes no S3 client ({type(error).__name__}): expected a "
+                "region, credentials and, where it is not AWS, an endpoint_url that begins "
+                "with http:// or https://"
+            ) from None
+
+    @property
+    def _connection(self) -> str:
+        name = self._settings.s3_connection
+        return f"the connection {name} (AIRFLOW_CONN_{name.upper()}, ENGAGEMENT_S3_CONNECTION)"
+
+    @property
+    def _endpoint(self) -> str:
+        """Scheme, host and port of the server, without what else its URL may hold."""
+        url = urlsplit(self._client.meta.endpoint_url)
+        return f"{url.scheme}://{url.netloc.rpartition('@')[2]}"
+
+    @cached_property
+    def _errors(self) -> S3Errors:
+        return S3Errors(self.bucket, self._endpoint, self._connection, tuple(self._options))
+
+    def _contended(self, key: str) -> TemporaryError:
+        return TemporaryError(
+            f"s3://{self.bucket}/{key} was changed by other publishers {ATTEMPTS} times in a row: "
+            "try again later"
+        )
+
+
+def _signature_version_4(**_: object) -> str:
+    return "s3v4-query"
