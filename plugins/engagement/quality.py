@@ -7,8 +7,12 @@ Results hold counts, never values.
 from __future__ import annotations
 
 import gc
+import multiprocessing
+import signal
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +23,7 @@ import pyarrow.parquet as pq
 
 from engagement import queries
 from engagement.datasets import ACTIVITY_TYPES
-from engagement.errors import DataQualityError
+from engagement.errors import DataQualityError, EngagementError
 from engagement.period import Period
 from engagement.session import open_session
 from engagement.settings import Settings
@@ -585,6 +589,27 @@ def validate(tables: Path, period: Period, settings: Settings) -> QualityResult:
     order = list(TABLES)
     checks.sort(key=lambda check: order.index(check.table))
     return QualityResult.of(period, rows, checks)
+
+
+def validate_apart(tables: Path, period: Period, settings: Settings) -> QualityResult:
+    """`validate` in a process of its own, which gives back all memory when it ends.
+
+    Raises EngagementError where that process is ended from outside.
+    """
+    with ProcessPoolExecutor(
+        1,
+        multiprocessing.get_context("spawn"),
+        # An interrupt ends it without a traceback; who waits for it tells of the interrupt.
+        initializer=signal.signal,
+        initargs=(signal.SIGINT, signal.SIG_DFL),
+    ) as pool:
+        try:
+            return pool.submit(validate, tables, period, settings).result()
+        except BrokenProcessPool:
+            raise EngagementError(
+                "checking the extracted tables was ended from outside: check whether the machine "
+                "has run out of memory, then run again"
+            ) from None
 
 
 def _structure_check(tables: Path, table: str, run: _Run) -> Check:

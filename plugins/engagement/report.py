@@ -157,12 +157,18 @@ def take_snapshot(
     return snapshot
 
 
-def check_quality(snapshot: Snapshot, settings: Settings) -> quality.QualityResult:
-    """Holds the extracted tables against their suites; raises DataQualityError if critical."""
+def check_quality(
+    snapshot: Snapshot, settings: Settings, *, apart: bool = False
+) -> quality.QualityResult:
+    """Holds the extracted tables against their suites; raises DataQualityError if critical.
+
+    `apart`: in a process of its own, where this one goes on to other work.
+    """
+    validate = quality.validate_apart if apart else quality.validate
     with _stage("validate") as facts:
         names = [f"{table}.parquet" for table in TABLES]
         with staging.fetched(snapshot.tables, names) as tables:
-            result = quality.validate(tables, snapshot.period, settings)
+            result = validate(tables, snapshot.period, settings)
         _save_quality(snapshot, result)
         facts.append(result.status)
     for line in result.log_table().splitlines():
@@ -261,7 +267,8 @@ def package(
             size = (folder / name).stat().st_size
         facts.append(f"{size:,} bytes")
     return Archive(
-        path=Path(str(target / name)),
+        # Who publishes from a staging area that is elsewhere fetches the archive first.
+        path=(staging.local_path(target) or Path()) / name,
         period=snapshot.period,
         cadence=str(cadence),
         format=str(file_format),
