@@ -7,14 +7,14 @@ import json
 import os
 import pty
 import re
-import resource
 import socket
 import subprocess
 import sys
+import termios
 import zipfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import psycopg
 import pytest
@@ -22,100 +22,17 @@ import pytest
 from demo import postgres
 from engagement import datasets
 from engagement.datasets import Format
+from tests.command_line import ROOT, SECRET, WEEK, Runner, assert_failed, names
 from tests.conftest import Golden
 
-ROOT = Path(__file__).parents[1]
-WEEK = ("--start", "2025-12-29", "--end", "2026-01-04")
 EMPTY_WEEK = ("--start", "2001-01-01", "--end", "2001-01-07")
 QUICK = (*WEEK, "--skip-validation")
-SECRET = "Tr0ub4dor"
 DESCRIPTIONS = {"README.md", "data_quality.json", "datapackage.json"}
-PROGRESS = re.compile(
-    r"(extracted \w+|extract|validate|compute \w+|package|publish): |the report is "
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """How a run ended, and the temporary folder that it had for itself."""
-
-    code: int
-    out: bytes
-    err: str
-    temporary: Path
-
-    @property
-    def lines(self) -> list[str]:
-        """The lines on standard error that tell no progress."""
-        return [line for line in self.err.splitlines() if not PROGRESS.match(line)]
-
-
-Runner = Callable[..., Run]
-
-
-@pytest.fixture
-def engagement(tmp_path: Path, golden_uri: str) -> Runner:
-    """Runs `python -m engagement report` on the golden database, with nothing else set."""
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
-
-    def run(
-        *arguments: str,
-        uri: str | None = golden_uri,
-        limit: int | None = None,
-        stdout: int = subprocess.PIPE,
-        **variables: str,
-    ) -> Run:
-        environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(tmp_path),
-            "TMPDIR": str(temporary),
-            "PYTHONPATH": str(ROOT / "plugins"),
-            "PYTHONWARNINGS": "error,ignore:module 'sre_:DeprecationWarning",
-            **variables,
-        }
-        if uri is not None:
-            environment["AIRFLOW_CONN_APP_DB"] = uri
-
-        def limit_file_size() -> None:
-            if limit is not None:
-                resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
-        done = subprocess.run(
-            [sys.executable, "-m", "engagement", "report", *arguments],
-            cwd=tmp_path,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=stdout,
-            stderr=subprocess.PIPE,
-            timeout=120,
-            check=False,
-            preexec_fn=limit_file_size,
-        )
-        return Run(done.returncode, done.stdout or b"", done.stderr.decode(), temporary)
-
-    return run
-
-
-def names(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()}
 
 
 def files_of(file_format: str) -> set[str]:
     found = {datasets.file_name(name, Format(file_format)) for name in datasets.NAMES}
     return found | DESCRIPTIONS
-
-
-def assert_failed(run: Run, code: int, *words: str) -> None:
-    """One line that holds all `words`, nothing on standard output, and no file left anywhere."""
-    assert (run.code, run.out) == (code, b""), run.err
-    assert len(run.lines) == 1, run.err
-    assert run.err.endswith(run.lines[0] + "\n")
-    assert run.lines[0].startswith("engagement")
-    assert "Traceback" not in run.err
-    for word in words:
-        assert word in run.lines[0]
-    assert names(run.temporary) == set()
 
 
 def test_stdout_is_the_golden_report_alone(golden: Golden, engagement: Runner) -> None:
@@ -134,33 +51,56 @@ def test_settings_time_zone_is_the_default(engagement: Runner) -> None:
     assert told.out == read.out != utc.out
 
 
-def test_stdout_beside_a_terminal(engagement: Runner, golden_uri: str, tmp_path: Path) -> None:
-    """The terminal sees the progress; standard output gets the same bytes as ever."""
-    expected = engagement(*QUICK, "--stdout").out
+def on_terminal(
+    arguments: Sequence[str], uri: str, columns: int, stdout: BinaryIO | None = None
+) -> tuple[int, str]:
+    """The exit code and the text that a terminal of so many columns was sent."""
     ours, theirs = pty.openpty()
-    environment = os.environ | {
-        "AIRFLOW_CONN_APP_DB": golden_uri,
-        "PYTHONPATH": str(ROOT / "plugins"),
-        "TERM": "xterm",
-    }
-    with (tmp_path / "report.json").open("wb") as report:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "engagement", "report", *QUICK, "--stdout"],
-            env=environment,
-            stdout=report,
-            stderr=theirs,
-        )
+    termios.tcsetwinsize(theirs, (24, columns))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "engagement", "report", *arguments],
+        env=os.environ
+        | {
+            "AIRFLOW_CONN_APP_DB": uri,
+            "PYTHONPATH": str(ROOT / "plugins"),
+            "TERM": "xterm",
+        },
+        stdin=theirs,
+        stdout=stdout or theirs,
+        stderr=theirs,
+    )
     os.close(theirs)
     told = b""
     with contextlib.suppress(OSError):  # So Linux ends a terminal that nobody writes to any more.
         while block := os.read(ours, 1 << 16):
             told += block
     os.close(ours)
-    process.wait(60)
+    code = process.wait(60)
+    return code, re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", told.decode())
+
+
+def test_stdout_beside_a_terminal(engagement: Runner, golden_uri: str, tmp_path: Path) -> None:
+    """The terminal sees the progress; standard output gets the same bytes as ever."""
+    expected = engagement(*QUICK, "--stdout").out
+    with (tmp_path / "report.json").open("wb") as report:
+        code, shown = on_terminal((*QUICK, "--stdout"), golden_uri, 80, report)
     assert (tmp_path / "report.json").read_bytes() == expected
-    assert process.returncode == 0
-    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", told.decode())
-    assert "extracted users: 80 rows" in plain
+    assert code == 0
+    assert "extracted users: 80 rows" in shown
+
+
+@pytest.mark.parametrize("options", [(), ("--zip",)], ids=["files", "zip"])
+def test_a_narrow_terminal_shows_whole_paths(
+    options: tuple[str, ...], golden_uri: str, tmp_path: Path
+) -> None:
+    """The terminal breaks the line that shows the path, the program does not."""
+    output = tmp_path / "/".join(["a folder [with] a :name:"] * 5)
+    code, shown = on_terminal((*QUICK, *options, "--output-dir", str(output)), golden_uri, 60)
+    path = output / "engagement_2025-12-29_to_2026-01-04.zip" if options else output
+    assert code == 0
+    assert path.exists()
+    lines = [line.rpartition("\r")[2] for line in shown.split("\r\n")]
+    assert f"the report is {'' if options else 'in '}{path}" in lines
 
 
 @pytest.mark.parametrize("file_format", Format)
@@ -297,7 +237,7 @@ def test_wrong_usage(
 )
 def test_wrong_settings(name: str, value: str, engagement: Runner) -> None:
     run = engagement(*QUICK, **{f"ENGAGEMENT_{name}": value})
-    assert_failed(run, 1, "ENGAGEMENT_", name if name != "DESTINATION" else "destination", value)
+    assert_failed(run, 1, f"ENGAGEMENT_{name}: ", value)
 
 
 def test_upload_without_an_s3_destination(engagement: Runner) -> None:

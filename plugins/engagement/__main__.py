@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +28,8 @@ from engagement.period import Cadence, parse_timezone
 from engagement.settings import Settings, check_prefix, load
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from engagement import report
     from engagement.publish import Archive, Destination
 
@@ -183,7 +184,7 @@ def _report(options: argparse.Namespace, settings: Settings, show: _Show) -> Non
             report.skip_quality(snapshot)
         else:
             show.stage("validating")
-            report.check_quality(snapshot, settings)
+            report.check_quality(snapshot, settings, apart=True)
         show.stage("computing")
         # The largest first: the others are computed while it is written.
         order = sorted(datasets.NAMES, key=lambda name: name != LARGEST)
@@ -344,6 +345,21 @@ class _Terminal(_Show):
         self._update(name)
 
 
+class _ConsoleHandler(logging.Handler):
+    """Writes the log above the line that moves.
+
+    The terminal breaks long lines, which rich does not: a path could not be copied any more.
+    """
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes one record as one line."""
+        self._console.out(self.format(record), highlight=False)
+
+
 @contextmanager
 def _progress() -> Iterator[_Show]:
     logging.captureWarnings(capture=True)
@@ -358,12 +374,9 @@ def _progress() -> Iterator[_Show]:
             log.removeHandler(handler)
         return
     from rich.console import Console
-    from rich.logging import RichHandler
 
-    console = Console(stderr=True, width=shutil.get_terminal_size().columns)
-    handler = RichHandler(
-        console=console, show_level=False, show_path=False, show_time=False, highlighter=None
-    )
+    console = Console(stderr=True)
+    handler = _ConsoleHandler(console)
     log.addHandler(handler)
     try:
         with console.status("connecting") as status:
