@@ -14,6 +14,7 @@ from demo import app_tables, postgres
 from engagement.app_database import Address
 from engagement.period import Period
 from engagement.settings import Settings
+from tests.command_line import Runner, runner
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -71,3 +72,9 @@ def empty_uri(database_server: postgres.Server) -> str:
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return Settings(destination=str(tmp_path / "reports"), staging=str(tmp_path / "staging"))
+
+
+@pytest.fixture
+def engagement(tmp_path: Path, golden_uri: str) -> Runner:
+    """Runs `python -m engagement report` on the golden database, with nothing else set."""
+    return runner(tmp_path, golden_uri)

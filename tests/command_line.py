@@ -1,0 +1,97 @@
+"""Running the command line as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+WEEK = ("--start", "2025-12-29", "--end", "2026-01-04")
+SECRET = "Tr0ub4dor"
+PROGRESS = re.compile(
+    r"(extracted \w+|extract|validate|compute \w+|package|publish): |the report is "
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """How a run ended, and the temporary folder that it had for itself."""
+
+    code: int
+    out: bytes
+    err: str
+    temporary: Path
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines on standard error that tell no progress."""
+        return [line for line in self.err.splitlines() if not PROGRESS.match(line)]
+
+
+Runner = Callable[..., Run]
+
+
+def runner(home: Path, database: str) -> Runner:
+    """Runs `python -m engagement report` on the database at this URI, with nothing else set."""
+    temporary = home / "temporary"
+    temporary.mkdir()
+
+    def run(
+        *arguments: str,
+        uri: str | None = database,
+        limit: int | None = None,
+        stdout: int = subprocess.PIPE,
+        **variables: str,
+    ) -> Run:
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(home),
+            "TMPDIR": str(temporary),
+            "PYTHONPATH": str(ROOT / "plugins"),
+            "PYTHONWARNINGS": "error,ignore:module 'sre_:DeprecationWarning",
+            **variables,
+        }
+        if uri is not None:
+            environment["AIRFLOW_CONN_APP_DB"] = uri
+
+        def limit_file_size() -> None:
+            if limit is not None:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+        done = subprocess.run(
+            [sys.executable, "-m", "engagement", "report", *arguments],
+            cwd=home,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            timeout=120,
+            check=False,
+            preexec_fn=limit_file_size,
+        )
+        return Run(done.returncode, done.stdout or b"", done.stderr.decode(), temporary)
+
+    return run
+
+
+def names(folder: Path) -> set[str]:
+    """The names of what is in the folder."""
+    return {path.name for path in folder.iterdir()}
+
+
+def assert_failed(run: Run, code: int, *words: str) -> None:
+    """One line that holds all `words`, nothing on standard output, and no file left anywhere."""
+    assert (run.code, run.out) == (code, b""), run.err
+    assert len(run.lines) == 1, run.err
+    assert run.err.endswith(run.lines[0] + "\n")
+    assert run.lines[0].startswith("engagement")
+    assert "Traceback" not in run.err
+    for word in words:
+        assert word in run.lines[0]
+    assert names(run.temporary) == set()
