@@ -1,0 +1,373 @@
+"""A real Airflow, told what to do through its REST API, publishes reports of the app's database."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+import psycopg
+import pytest
+from psycopg import sql
+from upath import UPath
+
+from demo import app_tables, postgres
+from demo.airflow import Airflow, AirflowError, Home, running
+from demo.prepare import READER, grant_reader
+from engagement import datasets, report
+from engagement.app_database import Address
+from engagement.datasets import Format
+from engagement.destinations import open_destination
+from engagement.period import Cadence, Period
+from engagement.publish import Archive
+from engagement.settings import Settings
+from engagement.staging import StagingArea
+from tests.conftest import GOLDEN
+
+# Airflow and a backfill of three days take their time on a busy machine.
+pytestmark = pytest.mark.timeout(600)
+
+DAILY = "engagement_daily"
+TIMEZONE = "America/Los_Angeles"
+DAYS = [date(2025, 12, 27), date(2025, 12, 28), date(2025, 12, 29)]
+PURGED_DAY = date(2025, 12, 21)
+FOLDER = "engagement-reports/daily/json"
+GOLDEN_MONTH = "2025-12-01_2025-12-31_America-Los_Angeles.json"
+PREFIX = "purged/"
+PASSWORD = "planted-Password-7c1e"
+MEMBERS = sorted(
+    [
+        *(f"{name}.json" for name in datasets.NAMES),
+        "README.md",
+        "data_quality.json",
+        "datapackage.json",
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """An Airflow that runs, the database that it reports on, and where it publishes."""
+
+    airflow: Airflow
+    app_uri: str
+    settings: Settings
+
+    @property
+    def reports(self) -> Path:
+        return Path(self.settings.destination)
+
+    def staged(self, day: date) -> list[Path]:
+        """What is left of the runs of `day` in the staging area."""
+        return list(Path(self.settings.staging).glob(f"*/{period(day).label}_*"))
+
+
+@dataclass(frozen=True, slots=True)
+class Backfill:
+    """The runs of a backfill that has ended, and the files that it has left."""
+
+    runs: list[dict[str, Any]]
+    files: dict[str, tuple[bytes, int]]
+
+    @property
+    def run_ids(self) -> list[str]:
+        return [run["dag_run_id"] for run in self.runs]
+
+
+def period(day: date) -> Period:
+    return Period(day, day, TIMEZONE)
+
+
+def name_of(day: date) -> str:
+    return f"engagement_{day}_to_{day}.zip"
+
+
+@pytest.fixture(scope="module")
+def world(
+    database_server: postgres.Server, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("end-to-end")
+    settings = Settings(
+        timezone=TIMEZONE,
+        destination=str(folder / "reports"),
+        staging=str(folder / "staging"),
+    )
+    # A database of its own, with the golden content: a test deletes from it.
+    app_uri = database_server.create_database("end_to_end_app")
+    app_tables.apply_schema(app_uri)
+    app_tables.load_csv_folder(app_uri, GOLDEN / "appdb")
+    grant_reader(app_uri)
+    reader = database_server.uri("end_to_end_app", f"{READER}").replace("@", f":{PASSWORD}@", 1)
+    home = Home(
+        folder / "airflow",
+        database_server.create_database("end_to_end_airflow"),
+        reader,
+        settings={
+            "ENGAGEMENT_TIMEZONE": settings.timezone,
+            "ENGAGEMENT_DESTINATION": settings.destination,
+            "ENGAGEMENT_STAGING": settings.staging,
+        },
+    )
+    since = datetime.now(UTC)
+    with running(home) as airflow:
+        airflow.wait_for_dag(DAILY, since)
+        yield World(airflow, app_uri, settings)
+
+
+def backfill(world: World, reprocess: str) -> Backfill:
+    client = world.airflow.client
+    begin, end = (period(day).start_instant.isoformat() for day in (DAYS[0], DAYS[-1]))
+    number = client.create_backfill(
+        DAILY, begin, end, reprocess=reprocess, max_active_runs=len(DAYS)
+    )
+    runs = world.airflow.wait_for_backfill(number, seconds=300)
+    # Airflow closes it only later, and lets no other begin before that.
+    client.cancel_backfill(number)
+    failures = "\n".join(client.failures(DAILY, run["dag_run_id"]) for run in runs)
+    assert [run["state"] for run in runs] == ["success"] * len(DAYS), failures
+    files = {
+        path.name: (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in (world.reports / FOLDER).iterdir()
+        if not path.name.startswith(".")
+    }
+    return Backfill(runs, files)
+
+
+@pytest.fixture(scope="module")
+def first(world: World) -> Backfill:
+    return backfill(world, "none")
+
+
+@pytest.fixture(scope="module")
+def again(world: World, first: Backfill) -> Backfill:
+    return backfill(world, "completed")
+
+
+@pytest.fixture(scope="module")
+def mistaken(world: World) -> str:
+    """The id of a run that was triggered with half a period."""
+    run_id = world.airflow.client.trigger(DAILY, {"start": "2025-12-28"})
+    assert world.airflow.wait_for_run(DAILY, run_id, seconds=120) == "failed"
+    return run_id
+
+
+def states(world: World, run_id: str) -> dict[str, tuple[str, int]]:
+    """How each task of a run stands, and how often it was tried."""
+    tasks = world.airflow.client.tasks(DAILY, run_id)
+    return {task["task_id"]: (task["state"], task["try_number"]) for task in tasks}
+
+
+def errors(world: World, run_id: str, task_id: str) -> list[str]:
+    """What one attempt of a task has logged as errors, with the exception that ended it."""
+    log = world.airflow.client.log(DAILY, run_id, task_id, 1)
+    return [line.removeprefix("error: ") for line in log if line.startswith("error: ")]
+
+
+def no_s3() -> NoReturn:
+    raise AssertionError("a folder needs no S3 client")
+
+
+def purge(world: World, condition: str) -> None:
+    """Deletes those activities of the purged day that meet a condition, as the app does."""
+    [day] = period(PURGED_DAY).days
+    with psycopg.connect(world.app_uri) as connection:
+        deleted = connection.execute(
+            sql.SQL(
+                "delete from events_useractivityfeed"
+                " where created_at >= %s and created_at < %s and {}"
+            ).format(sql.SQL(condition)),
+            (day.start, day.end),
+        )
+        assert deleted.rowcount > 0
+
+
+def packaged(uri: str, day: date, folder: Path) -> Archive:
+    """The archive of `day`, made by the same steps without Airflow."""
+    settings = Settings(timezone=TIMEZONE)
+    area = StagingArea(UPath(folder))
+    snapshot = report.take_snapshot(Address.parse(uri), period(day), area, "tests", settings)
+    report.check_quality(snapshot, settings)
+    computed = [report.compute(snapshot, n, Format.JSON, settings) for n in datasets.NAMES]
+    return report.package(snapshot, computed, Format.JSON, Cadence.DAILY, run=None)
+
+
+def test_a_backfill_publishes_one_archive_a_day(world: World, first: Backfill) -> None:
+    archives = [name_of(day) for day in DAYS]
+    assert set(first.files) == {*archives, *(f"{name}.json" for name in archives), "latest.json"}
+    for day, run in zip(DAYS, first.runs, strict=True):
+        assert datetime.fromisoformat(run["logical_date"]) == period(day).start_instant
+        record = json.loads(first.files[f"{name_of(day)}.json"][0])
+        assert record["period"] == {"start": str(day), "end": str(day), "timezone": TIMEZONE}
+        assert record["key"] == f"{FOLDER}/{name_of(day)}"
+        assert record["sha256"] == hashlib.sha256(first.files[name_of(day)][0]).hexdigest()
+        assert (record["revision"], record["run"]) == (1, run["dag_run_id"])
+    newest = first.files[f"{name_of(DAYS[-1])}.json"]
+    assert first.files["latest.json"][0] == newest[0]
+    assert [folder for day in DAYS for folder in world.staged(day)] == []
+
+
+@pytest.mark.parametrize("day", DAYS, ids=str)
+def test_an_archive_holds_the_values_of_its_day(
+    day: date, first: Backfill, golden_uri: str, tmp_path: Path
+) -> None:
+    content = first.files[name_of(day)][0]
+    with zipfile.ZipFile(io.BytesIO(content)) as opened:
+        assert opened.namelist() == MEMBERS
+        assert opened.testzip() is None
+        found = {n: json.loads(opened.read(f"{n}.json")) for n in datasets.NAMES}
+    of_day = period(day).days[0]
+
+    def on_day(instant: str) -> bool:
+        return of_day.start <= datetime.fromisoformat(instant) < of_day.end
+
+    month = json.loads((GOLDEN / "expected" / GOLDEN_MONTH).read_text(encoding="utf-8"))
+    registered = [row for row in month["new_users_over_time"] if row["date"] == str(day)]
+    timeline = [row for row in month["user_activity_timeline"] if on_day(row["timestamp"])]
+    views = month["other_metrics"]["screen_views"]["daily_timeline"][str(day)]
+    assert found["new_users_over_time"] == registered
+    assert found["user_activity_timeline"] == timeline != []
+    assert found["other_metrics"]["screen_views"]["daily_timeline"] == {str(day): views}
+    assert hashlib.sha256(content).hexdigest() == packaged(golden_uri, day, tmp_path).sha256
+
+
+def test_other_dags_are_told_where_the_report_is(world: World, first: Backfill) -> None:
+    for day, run_id in zip(DAYS, first.run_ids, strict=True):
+        event = world.airflow.client.asset_events(DAILY, run_id)[0]
+        path = world.reports / FOLDER / name_of(day)
+        record = json.loads(first.files[f"{name_of(day)}.json"][0])
+        told = {name: event["extra"].get(name) for name in ("sha256", "rows", "bytes", "key")}
+        assert (event["name"], event["source_task_id"]) == ("engagement_report_daily", "publish")
+        assert told == {name: record[name] for name in told}
+        assert event["extra"]["bytes"] == len(first.files[name_of(day)][0])
+        assert (event["extra"]["address"], event["extra"]["url"]) == (str(path), path.as_uri())
+
+
+def test_the_same_backfill_again_changes_no_file(
+    world: World, first: Backfill, again: Backfill
+) -> None:
+    assert again.run_ids == first.run_ids
+    assert again.files == first.files
+    for run_id in again.run_ids:
+        assert {tries for _, tries in states(world, run_id).values()} == {2}
+        published = world.airflow.client.xcom(DAILY, run_id, "publish")
+        assert (published["revision"], published["changed"]) == (1, False)
+    assert [folder for day in DAYS for folder in world.staged(day)] == []
+
+
+def test_half_a_period_fails_before_any_work(world: World, mistaken: str) -> None:
+    message = (
+        "only start is set: set both start and end, or neither to take the run's data interval"
+    )
+    found = states(world, mistaken)
+    assert found.pop("plan") == ("failed", 1)
+    assert {state for state, _ in found.values()} == {"upstream_failed"}
+    assert errors(world, mistaken, "plan") == [
+        message,
+        f"Task failed with exception\nUsageError: {message}",
+    ]
+
+
+@pytest.mark.parametrize(
+    "conf",
+    [{"start": "2024-13-01"}, {"end": "01/02/2024"}, {"start": "2024-1-5"}, {"format": "xml"}],
+    ids=str,
+)
+def test_wrong_parameters_start_no_run(conf: dict[str, str], world: World) -> None:
+    client = world.airflow.client
+    before = len(client.runs(DAILY))
+    with pytest.raises(AirflowError, match=f"answered with 400: .*{next(iter(conf.values()))}"):
+        client.trigger(DAILY, conf)
+    assert len(client.runs(DAILY)) == before
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """A run that must not publish, and that goes on once its way is free."""
+
+    run_id: str
+    refused: dict[str, tuple[str, int]]
+    kept: Path
+    kept_sha256: str
+    published_before: bytes
+    ended: str
+    states: dict[str, tuple[str, int]]
+    published_after: bytes
+
+
+@pytest.fixture(scope="module")
+def resumed(world: World, tmp_path_factory: pytest.TempPathFactory) -> Resumed:
+    """What becomes of a run whose archive has fewer activities than the published one."""
+    client = world.airflow.client
+    fuller = packaged(world.app_uri, PURGED_DAY, tmp_path_factory.mktemp("fuller"))
+    open_destination(world.settings, PREFIX, no_s3).publish(fuller, replace=False)
+    purge(world, "mod(id, 2) = 0")
+    conf = {"start": str(PURGED_DAY), "end": str(PURGED_DAY), "s3_prefix": PREFIX}
+    run_id = client.trigger(DAILY, conf)
+    assert world.airflow.wait_for_run(DAILY, run_id, seconds=180) == "failed"
+    refused = states(world, run_id)
+    (staging,) = world.staged(PURGED_DAY)
+    kept = staging / "json" / name_of(PURGED_DAY)
+    kept_sha256 = hashlib.sha256(kept.read_bytes()).hexdigest()
+    published = world.reports / PREFIX / "daily" / "json" / name_of(PURGED_DAY)
+    published_before = published.read_bytes()
+
+    # Another snapshot would have no activity at all by now.
+    purge(world, "true")
+    published.unlink()
+    client.clear(DAILY, run_id, "publish")
+    ended = world.airflow.wait_for_run(DAILY, run_id, seconds=180)
+    return Resumed(
+        run_id,
+        refused,
+        kept,
+        kept_sha256,
+        published_before,
+        ended,
+        states(world, run_id),
+        published.read_bytes(),
+    )
+
+
+def test_a_failure_keeps_what_is_published_and_what_is_finished(
+    world: World, resumed: Resumed
+) -> None:
+    states = dict(resumed.refused)
+    assert states.pop("publish") == ("failed", 1)
+    assert states.pop("clean_up")[0] == "upstream_failed"
+    assert {state for state, _ in states.values()} == {"success"}
+    (told,) = (e for e in errors(world, resumed.run_id, "publish") if "\n" not in e)
+    assert "this archive has only" in told
+    assert told.endswith(f"the finished archive is kept at {resumed.kept}")
+    assert hashlib.sha256(resumed.published_before).hexdigest() != resumed.kept_sha256
+
+
+def test_a_cleared_task_goes_on_from_the_same_snapshot(world: World, resumed: Resumed) -> None:
+    assert resumed.ended == "success"
+    assert resumed.states["extract"] == ("success", 1)
+    assert resumed.states["publish"] == ("success", 2)
+    assert resumed.states["clean_up"][0] == "success"
+    assert hashlib.sha256(resumed.published_after).hexdigest() == resumed.kept_sha256
+    assert world.staged(PURGED_DAY) == []
+
+
+def test_nothing_that_is_told_holds_a_secret_or_a_personal_value(
+    world: World, again: Backfill, mistaken: str, resumed: Resumed
+) -> None:
+    client = world.airflow.client
+    with psycopg.connect(world.app_uri) as connection:
+        addresses = [email for (email,) in connection.execute("select email from auth_user")]
+    for run_id in (*again.run_ids, mistaken, resumed.run_id):
+        told = [str(client.xcoms(DAILY, run_id)), json.dumps(client.asset_events(DAILY, run_id))]
+        for task, (_, tries) in states(world, run_id).items():
+            told += [
+                line for n in range(1, tries + 1) for line in client.log(DAILY, run_id, task, n)
+            ]
+        text = "\n".join(told)
+        assert PASSWORD not in text
+        assert [address for address in addresses if address and address in text] == []
