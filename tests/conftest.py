@@ -1,8 +1,9 @@
-"""What the tests share: one PostgreSQL for the session, the golden database, and its reports."""
+"""What the tests share: the golden database and its reports, servers and buckets."""
 
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,11 @@ from engagement.app_database import Address
 from engagement.period import Period
 from engagement.settings import Settings
 from tests.command_line import Runner, runner
+from tests.publish.helpers import Bucket
+from tests.servers.faults import Proxy, proxy
+from tests.servers.moto import moto
+from tests.servers.s3 import S3Server
+from tests.servers.swift import swift
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -78,3 +84,49 @@ def settings(tmp_path: Path) -> Settings:
 def engagement(tmp_path: Path, golden_uri: str) -> Runner:
     """Runs `python -m engagement report` on the golden database, with nothing else set."""
     return runner(tmp_path, golden_uri)
+
+
+def _bucket(server: S3Server) -> Bucket:
+    name = f"reports-{uuid.uuid4().hex[:12]}"
+    server.client().create_bucket(Bucket=name)
+    return Bucket(server, name)
+
+
+@pytest.fixture(scope="session")
+def swift_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """Swift, which verifies signatures and checksums."""
+    with swift(tmp_path_factory.mktemp("swift")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def moto_server() -> Iterator[S3Server]:
+    """moto, which has If-Match."""
+    with moto() as server:
+        yield server
+
+
+@pytest.fixture
+def bucket(swift_server: S3Server) -> Bucket:
+    """An empty bucket on Swift."""
+    return _bucket(swift_server)
+
+
+@pytest.fixture
+def moto_bucket(moto_server: S3Server) -> Bucket:
+    """An empty bucket on moto."""
+    return _bucket(moto_server)
+
+
+@pytest.fixture
+def faults(swift_server: S3Server) -> Iterator[Proxy]:
+    """A proxy before Swift."""
+    with proxy(swift_server.endpoint) as running:
+        yield running
+
+
+@pytest.fixture
+def moto_faults(moto_server: S3Server) -> Iterator[Proxy]:
+    """A proxy before moto."""
+    with proxy(moto_server.endpoint) as running:
+        yield running

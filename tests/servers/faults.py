@@ -16,10 +16,14 @@ from urllib.parse import urlsplit
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Answer with an S3 error instead of asking the server."""
+    """Answer with an S3 error instead of asking the server.
+
+    `around` is the element that the answer to a request for several things has around its errors.
+    """
 
     status: int
     code: str
+    around: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +132,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         match fault:
-            case Answer(status, code):
-                self._answer(
-                    status,
-                    {"Content-Type": "application/xml"},
-                    f"<Error><Code>{code}</Code><Message>{code}</Message></Error>".encode(),
-                )
+            case Answer(status, code, around):
+                error = f"<Error><Code>{code}</Code><Message>{code}</Message></Error>"
+                whole = f"<{around}>{error}</{around}>" if around else error
+                self._answer(status, {"Content-Type": "application/xml"}, whole.encode())
             case Cut():
                 self._ask(body[: len(body) // 2]).close()
                 self._reset()
