@@ -10,7 +10,7 @@ import gc
 import multiprocessing
 import signal
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
@@ -27,6 +27,7 @@ from engagement.errors import DataQualityError, EngagementError
 from engagement.period import Period
 from engagement.session import open_session
 from engagement.settings import Settings
+from engagement.text_table import aligned
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -207,7 +208,7 @@ class QualityResult:
                 for check in failures + warnings
             ]
             titles = ("severity", "table", "check", "columns", "unexpected", "of", "expected")
-            lines += ["", *_aligned([titles, *found])]
+            lines += ["", *aligned([titles, *found])]
         counts = [
             (
                 table,
@@ -219,28 +220,11 @@ class QualityResult:
             for table in dict.fromkeys(check.table for check in self.checks)
         ]
         header = ("table", "rows", "checks", "critical", "warnings")
-        return "\n".join([*lines, "", *_aligned([header, *counts])])
+        return "\n".join([*lines, "", *aligned([header, *counts])])
 
 
 def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """The rows, a header first, in columns two blanks apart; numbers are aligned to the right."""
-    columns = list(zip(*rows, strict=True))
-    widths = [max(map(len, cells)) for cells in columns]
-    numeric = [
-        all(cell == "-" or cell.replace(",", "").isdigit() for cell in cells[1:])
-        for cells in columns
-    ]
-    return [
-        "  ".join(
-            cell.rjust(width) if right else cell.ljust(width)
-            for cell, width, right in zip(row, widths, numeric, strict=True)
-        ).rstrip()
-        for row in rows
-    ]
 
 
 def gate(result: QualityResult) -> None:
