@@ -1,4 +1,4 @@
-"""Connecting to the app's database, and the read-only snapshot that an extract reads."""
+"""Connecting to the app's database: the snapshot that an extract reads, transactions that write."""
 
 from __future__ import annotations
 
@@ -20,16 +20,29 @@ from engagement.errors import ConfigurationError, EngagementError, TemporaryErro
 from engagement.settings import Settings
 
 CONNECTION_ID = "app_db"
-"""The Airflow connection to the app's database."""
+"""The Airflow connection to the app's database that the report reads with."""
 
-VARIABLE = f"AIRFLOW_CONN_{CONNECTION_ID.upper()}"
+EVENTS_CONNECTION_ID = "app_db_events"
+"""The Airflow connection to the same database that lifecycle events are written with."""
 
+
+def variable(connection_id: str) -> str:
+    """The environment variable that holds the connection `connection_id`."""
+    return f"AIRFLOW_CONN_{connection_id.upper()}"
+
+
+VARIABLE = variable(CONNECTION_ID)
+
+_NEEDS = {
+    CONNECTION_ID: "read what the report needs",
+    EVENTS_CONNECTION_ID: "read or write what the events need",
+}
 _EXPECTED = (
     "expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE, or JSON with conn_type, host, port, "
     "schema, login and password"
 )
 _MISSING = {"42P01": "table", "42703": "column", "3F000": "schema"}
-_FULL = ("53300", "57P03")
+_INTEGRITY = "23"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +50,12 @@ class Address:
     """Where the app's database is and who asks, as libpq understands it."""
 
     conninfo: str = field(repr=False)
+    connection_id: str = CONNECTION_ID
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that may hold this address."""
+        return variable(self.connection_id)
 
     @classmethod
     def of_parts(
@@ -48,6 +67,7 @@ class Address:
         password: str | None,
         database: str | None,
         options: Mapping[str, object],
+        connection_id: str = CONNECTION_ID,
     ) -> Address:
         """The address out of a connection's fields; options that libpq does not know are left."""
         known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
@@ -60,21 +80,23 @@ class Address:
                 user=user or None,
                 password=password or None,
                 dbname=database or None,
-            )
+            ),
+            connection_id,
         )
 
     @classmethod
-    def parse(cls, text: str) -> Address:
+    def parse(cls, text: str, connection_id: str = CONNECTION_ID) -> Address:
         """The address out of an Airflow connection written as a URI or as JSON."""
+        read = cls._of_json if text.lstrip().startswith("{") else cls._of_uri
         try:
-            return cls._of_json(text) if text.lstrip().startswith("{") else cls._of_uri(text)
+            return read(text, connection_id)
         except (ValueError, TypeError, AttributeError, psycopg.ProgrammingError):
             raise ConfigurationError(
-                f"{VARIABLE} is not a PostgreSQL connection: {_EXPECTED}"
+                f"{variable(connection_id)} is not a PostgreSQL connection: {_EXPECTED}"
             ) from None
 
     @classmethod
-    def _of_json(cls, text: str) -> Address:
+    def _of_json(cls, text: str, connection_id: str) -> Address:
         fields = json.loads(text)
         extra = fields.get("extra") or {}
         if isinstance(extra, str):
@@ -86,10 +108,11 @@ class Address:
             password=fields.get("password"),
             database=fields.get("schema"),
             options=extra,
+            connection_id=connection_id,
         )
 
     @classmethod
-    def _of_uri(cls, text: str) -> Address:
+    def _of_uri(cls, text: str, connection_id: str) -> Address:
         parts = urlsplit(text)
         if parts.scheme.partition("+")[0] not in {"postgres", "postgresql"}:
             raise ValueError
@@ -108,17 +131,22 @@ class Address:
             password=_text(options.pop("password", None)),
             database=_text(options.pop("dbname", None)),
             options=options,
+            connection_id=connection_id,
         )
 
     @classmethod
-    def from_environment(cls) -> Address:
-        """The address in `AIRFLOW_CONN_APP_DB`; raises ConfigurationError."""
-        text = os.environ.get(VARIABLE, "")
+    def from_environment(cls, connection_id: str = CONNECTION_ID) -> Address:
+        """The address in the connection's variable, `AIRFLOW_CONN_APP_DB` for `app_db`.
+
+        Raises ConfigurationError.
+        """
+        text = os.environ.get(variable(connection_id), "")
         if not text.strip():
             raise ConfigurationError(
-                f"there is no connection to the app's database: set {VARIABLE}; {_EXPECTED}"
+                "there is no connection to the app's database: set "
+                f"{variable(connection_id)}; {_EXPECTED}"
             )
-        return cls.parse(text)
+        return cls.parse(text, connection_id)
 
     def session(self, application_name: str, settings: Settings) -> str:
         """The libpq connection string of a session that keeps to what a guest may take.
@@ -184,7 +212,7 @@ def snapshot(address: Address, settings: Settings, application_name: str) -> Ite
     Raises ConfigurationError, TemporaryError or EngagementError for whatever the database says.
     """
     conninfo = address.session(application_name, settings)
-    with database_errors(settings), _connect(conninfo) as control:
+    with database_errors(settings, address), _connect(conninfo, address) as control:
         control.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         control.read_only = True
         row = control.execute("select pg_export_snapshot(), transaction_timestamp()").fetchone()
@@ -192,7 +220,32 @@ def snapshot(address: Address, settings: Settings, application_name: str) -> Ite
         yield Snapshot(row[0], row[1], control, conninfo)
 
 
-def _connect(conninfo: str) -> psycopg.Connection:
+@contextmanager
+def transaction(
+    address: Address, settings: Settings, application_name: str, *, read_only: bool = False
+) -> Iterator[psycopg.Connection]:
+    """A connection in one `READ COMMITTED` transaction, committed when the block ends.
+
+    It waits for nobody's lock longer than the settings say, and keeps nobody waiting should this
+    process stall. Raises ConfigurationError, TemporaryError or EngagementError for whatever the
+    database says.
+    """
+    conninfo = address.session(application_name, settings)
+    with database_errors(settings, address), _connect(conninfo, address) as connection:
+        connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+        connection.read_only = read_only
+        connection.execute(
+            "select set_config('lock_timeout', %(lock)s, true),"
+            " set_config('idle_in_transaction_session_timeout', %(idle)s, true)",
+            {
+                "lock": f"{settings.lock_timeout_seconds}s",
+                "idle": f"{settings.statement_timeout_seconds}s",
+            },
+        )
+        yield connection
+
+
+def _connect(conninfo: str, address: Address) -> psycopg.Connection:
     try:
         return psycopg.connect(conninfo)
     except psycopg.Error as error:
@@ -202,39 +255,62 @@ def _connect(conninfo: str) -> psycopg.Connection:
         if ping == pq.Ping.OK and "too many" not in message and "slots" not in message:
             raise ConfigurationError(
                 f"the app's database refused the connection: {message}; check the user, the "
-                f"password and the database name in the connection {CONNECTION_ID} ({VARIABLE})"
+                "password and the database name in the connection "
+                f"{address.connection_id} ({address.variable})"
             ) from None
         raise TemporaryError(
             f"the app's database cannot be reached: {message}; check the host and port in the "
-            f"connection {CONNECTION_ID} ({VARIABLE}), and whether the server runs"
+            f"connection {address.connection_id} ({address.variable}), and whether the server runs"
         ) from None
 
 
 @contextmanager
-def database_errors(settings: Settings) -> Iterator[None]:
+def database_errors(settings: Settings, address: Address) -> Iterator[None]:
     """Turns whatever the database says into one line for the person who reads it."""
     try:
         yield
     except (psycopg.Error, adbc_driver_manager.Error) as error:
-        raise _explained(error, error.sqlstate or "", settings) from None
+        raise _explained(error, error.sqlstate or "", settings, address) from None
 
 
-def _explained(error: BaseException, sqlstate: str, settings: Settings) -> EngagementError:
-    message = one_line(error)
+def _message(error: psycopg.Error | adbc_driver_manager.Error) -> str:
+    """What the database says, without details: they can quote rows."""
+    primary = error.diag.message_primary if isinstance(error, psycopg.Error) else None
+    return " ".join(primary.split()) if primary else one_line(error)
+
+
+def _explained(
+    error: psycopg.Error | adbc_driver_manager.Error,
+    sqlstate: str,
+    settings: Settings,
+    address: Address,
+) -> EngagementError:
+    message = _message(error)
     if sqlstate in _MISSING:
         return EngagementError(
-            f"the app's database lacks a {_MISSING[sqlstate]} that the report reads: {message}; "
+            f"the app's database lacks a {_MISSING[sqlstate]} that is read: {message}; "
             "check that the connection names the app's database and that its migrations have run"
         )
     if sqlstate == "42501":
         return ConfigurationError(
-            f"the role of the connection {CONNECTION_ID} may not read what the report needs: "
-            f"{message}; grant it what include/sql/roles.sql lists"
+            f"the role of the connection {address.connection_id} may not "
+            f"{_NEEDS[address.connection_id]}: {message}; grant it what include/sql/roles.sql lists"
         )
     if sqlstate == "57014":
         return TemporaryError(
             "a query ran longer than the statement timeout of "
             f"{settings.statement_timeout_seconds} s: try again when the database is less busy, "
             "or raise ENGAGEMENT_STATEMENT_TIMEOUT_SECONDS"
+        )
+    if sqlstate == "55P03":
+        return TemporaryError(
+            f"somebody else held a lock for longer than {settings.lock_timeout_seconds} s, another "
+            "run of the same task perhaps: try again when it has ended, or raise "
+            "ENGAGEMENT_LOCK_TIMEOUT_SECONDS"
+        )
+    if sqlstate.startswith(_INTEGRITY):
+        return TemporaryError(
+            f"the app changed a row while it was being used, nothing was written: {message}; "
+            "try again"
         )
     return TemporaryError(f"the app's database failed: {message}")

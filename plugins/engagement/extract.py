@@ -73,7 +73,7 @@ def extract(
 
         def read(waiting: SimpleQueue[str]) -> dict[str, int]:
             rows: dict[str, int] = {}
-            with suppress(Empty), database_errors(settings), taken.reader() as connection:
+            with suppress(Empty), database_errors(settings, address), taken.reader() as connection:
                 while True:
                     table = waiting.get_nowait()
                     query = taken.statement(queries.read(f"extract/{table}"), parameters)

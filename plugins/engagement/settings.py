@@ -114,6 +114,9 @@ class Settings(BaseSettings):
     statement_timeout_seconds: int = Field(
         900, ge=1, description="Statement timeout of the extract, in seconds."
     )
+    lock_timeout_seconds: int = Field(
+        60, ge=1, description="How long writing events waits for somebody else's lock, in seconds."
+    )
     connect_timeout_seconds: int = Field(
         10, ge=1, description="How long to wait for the app's database to answer, in seconds."
     )
