@@ -1,0 +1,5 @@
+-- Grain: one row an event just written and the user that it is about. Key: event_id.
+select
+    id as event_id,
+    user_id
+from written

@@ -1,0 +1,14 @@
+-- Grain: one row an event that is due, of the fasts that were asked for (all, where none was).
+select
+    fast_id,
+    at,
+    found,
+    label,
+    user_id,
+    title,
+    description,
+    data
+from told
+where
+    cardinality(%(fast_ids)s::bigint[]) = 0
+    or fast_id = any(%(fast_ids)s::bigint[])
