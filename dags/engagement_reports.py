@@ -58,37 +58,37 @@ DEFAULT_ARGS = {
         ]
     ),
 }
-PARAMS: dict[str, Any] = {
-    "start": Param(
-        None,
-        type=["null", "string"],
-        format="date",
-        title="First day",
-        description="Empty: the run's own period; on demand, 30 days before the run's date.",
-    ),
-    "end": Param(
-        None,
-        type=["null", "string"],
-        format="date",
-        title="Last day",
-        description="Included. Empty: the run's own period; on demand, the run's date.",
-    ),
-    "format": Param(
-        "json", type="string", enum=[*map(str, Format)], description="Format of the datasets."
-    ),
-    "s3_prefix": Param(
-        None,
-        type=["null", "string"],
-        title="Prefix",
-        description=f"Under the destination. Empty: {SETTINGS.s3_prefix}",
-    ),
-    "replace": Param(
-        False,
-        type="boolean",
-        title="Replace fuller archive",
-        description="Publish even where the published archive has more activities.",
-    ),
-}
+ON_DEMAND = "30 days before the run's date", "the run's date"
+SCHEDULED = "the first of the run's own period", "the last of the run's own period"
+
+
+def parameters(cadence: Cadence) -> dict[str, Any]:
+    """What the trigger form asks for."""
+    start, end = ON_DEMAND if cadence is Cadence.ON_DEMAND else SCHEDULED
+    day: dict[str, Any] = {"type": ["null", "string"], "format": "date"}
+    return {
+        "start": Param(None, **day, title="First day", description=f"Empty: {start}"),
+        "end": Param(None, **day, title="Last day, included", description=f"Empty: {end}"),
+        "format": Param(
+            "json",
+            type="string",
+            enum=[*map(str, Format)],
+            title="Format",
+            description="Of the datasets",
+        ),
+        "s3_prefix": Param(
+            None,
+            type=["null", "string"],
+            title="Prefix",
+            description=f"Under the destination. Empty: {SETTINGS.s3_prefix}",
+        ),
+        "replace": Param(
+            False,
+            type="boolean",
+            title="Replace a fuller archive",
+            description="Publish even where the published archive has more activities",
+        ),
+    }
 
 
 def report_dag(cadence: Cadence) -> None:
@@ -104,7 +104,7 @@ def report_dag(cadence: Cadence) -> None:
         catchup=False,
         max_active_runs=4,
         default_args=DEFAULT_ARGS,
-        params=PARAMS,
+        params=parameters(cadence),
         tags=["engagement", "report", cadence],
         doc_md=__doc__,
     )

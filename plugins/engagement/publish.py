@@ -11,7 +11,6 @@ that publishing again completes what was cut off between the two.
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,8 +20,6 @@ from typing import Protocol
 from engagement.errors import EngagementError, PublishError
 from engagement.period import Period
 from engagement.published_record import Record
-
-log = logging.getLogger(__name__)
 
 LATEST = "latest.json"
 
@@ -136,10 +133,7 @@ def next_record(
 def outcome(
     record: Record, address: str, url: str, *, changed: bool, latest_moved: bool
 ) -> Published:
-    """What publishing came to, which the log tells too."""
-    log.info(
-        "%s %s, revision %d", "published" if changed else "unchanged", record.key, record.revision
-    )
+    """What publishing came to."""
     return Published(
         address,
         url,

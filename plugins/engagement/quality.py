@@ -7,6 +7,7 @@ Results hold counts, never values.
 from __future__ import annotations
 
 import gc
+import logging
 import multiprocessing
 import signal
 import tempfile
@@ -675,6 +676,8 @@ _Run = Callable[[str, list[_Expectation], "pd.DataFrame"], list[Check]]
 
 def _runner() -> _Run:
     """A function that holds a frame against expectations, as one Great Expectations suite."""
+    # It tells of each of its own functions, two hundred lines before the first finding.
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)
     import great_expectations as gx  # noqa: PLC0415
     from great_expectations import expectations  # noqa: PLC0415
     from great_expectations.data_context.types.base import ProgressBarsConfig  # noqa: PLC0415
