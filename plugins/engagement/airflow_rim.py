@@ -135,7 +135,7 @@ def plan(cadence: str) -> Plain:
         app_database()
     log.info("the report of %s to %s (%s)", period.start, period.end, period.timezone)
     return {
-        "period": [str(period.start), str(period.end), period.timezone],
+        "period": period.as_dict(),
         "cadence": cadence,
         "format": str(file_format),
         "s3_prefix": params["s3_prefix"] or None,
@@ -151,7 +151,7 @@ def extract(planned: Plain) -> str:
     with _one_line_errors():
         settings = load()
         owner = get_current_context()["dag"].dag_id
-        period = Period.parse(*planned["period"])
+        period = Period.parse(**planned["period"])
         area = StagingArea(_staged(settings.staging))
         return str(take_snapshot(app_database(), period, area, owner, settings).folder)
 
@@ -199,7 +199,7 @@ def publish(planned: Plain, folder: str, packaged: Plain, asset: str) -> Plain:
 
     with _one_line_errors():
         settings = load()
-        period = Period.parse(*planned["period"])
+        period = Period.parse(**planned["period"])
         archive = Archive(path=Path(), period=period, **packaged)
         destination = _destination(settings, planned["s3_prefix"])
         where = _staged(folder) / planned["format"]

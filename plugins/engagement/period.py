@@ -155,6 +155,10 @@ class Period:
         """`START_to_END`, as in file names."""
         return f"{self.start}_to_{self.end}"
 
+    def as_dict(self) -> dict[str, str]:
+        """The same as plain values, which `parse` takes back."""
+        return {"start": str(self.start), "end": str(self.end), "timezone": self.timezone}
+
 
 class Cadence(StrEnum):
     """How often a report is made; published reports have a folder for each."""

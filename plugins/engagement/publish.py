@@ -24,6 +24,11 @@ from engagement.published_record import Record
 LATEST = "latest.json"
 
 
+def archive_name(period: Period) -> str:
+    """The file name of the archive of a period."""
+    return f"engagement_{period.label}.zip"
+
+
 @dataclass(frozen=True, slots=True)
 class Archive:
     """A finished archive on the local disk, with the facts of how it was made."""
@@ -47,7 +52,7 @@ class Archive:
     @property
     def name(self) -> str:
         """The file name under which the archive is published."""
-        return f"engagement_{self.period.label}.zip"
+        return archive_name(self.period)
 
 
 @dataclass(frozen=True, slots=True)

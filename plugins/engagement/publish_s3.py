@@ -23,7 +23,7 @@ from engagement.publish import (
 )
 from engagement.published_record import Record, from_json, from_metadata, to_json, to_metadata
 from engagement.s3_errors import S3Errors, error_code
-from engagement.settings import Settings
+from engagement.settings import MAX_PRESIGN_SECONDS, Settings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -36,7 +36,6 @@ PART_BYTES = 16 * 2**20
 MAX_PARTS = 10_000
 # How often one write begins again because another publisher came first.
 ATTEMPTS = 20
-MAX_PRESIGN_SECONDS = 604_800
 # What S3 servers answer where the object is no longer as it was read.
 _CONFLICTS = {"PreconditionFailed", "ConditionalRequestConflict", "OperationAborted", "412", "409"}
 
@@ -197,7 +196,7 @@ class S3Destination:
 
         Returns False where that is no longer so.
         """
-        from botocore.exceptions import ClientError  # noqa: PLC0415
+        from botocore.exceptions import ClientError
 
         try:
             if etag is None:
@@ -224,7 +223,7 @@ class S3Destination:
         return True
 
     def _abort(self, key: str, upload_id: str) -> None:
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+        from botocore.exceptions import BotoCoreError, ClientError
 
         try:
             self._client.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload_id)
@@ -239,7 +238,7 @@ class S3Destination:
 
     def _stored(self, key: str) -> Stored | None:
         """What stands under `key`."""
-        from botocore.exceptions import ClientError  # noqa: PLC0415
+        from botocore.exceptions import ClientError
 
         with self._errors.during(f"read s3://{self.bucket}/{key}"):
             try:
@@ -257,7 +256,7 @@ class S3Destination:
 
     def _latest(self, key: str) -> tuple[Record | None, str | None]:
         """The record in `latest.json` and the document's ETag; None where there is none."""
-        from botocore.exceptions import ClientError  # noqa: PLC0415
+        from botocore.exceptions import ClientError
 
         place = f"s3://{self.bucket}/{key}"
         with self._errors.during(f"read {place}"):
@@ -306,7 +305,7 @@ class S3Destination:
 
     @cached_property
     def _client(self) -> S3Client:
-        from botocore.exceptions import BotoCoreError  # noqa: PLC0415
+        from botocore.exceptions import BotoCoreError
 
         try:
             return self._make_client()

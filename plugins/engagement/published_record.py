@@ -43,11 +43,7 @@ class Record:
 def to_json(record: Record) -> bytes:
     """The record as the JSON document that stands beside the archives."""
     document = {
-        "period": {
-            "start": record.period.start.isoformat(),
-            "end": record.period.end.isoformat(),
-            "timezone": record.period.timezone,
-        },
+        "period": record.period.as_dict(),
         "key": record.key,
         "sha256": record.sha256,
         "bytes": record.bytes,
@@ -64,9 +60,8 @@ def from_json(text: bytes, place: str) -> Record:
     """The record in the document `text` that was found at `place`; raises PublishError."""
     try:
         document = json.loads(text)
-        period = document["period"]
         record = Record(
-            Period.parse(period["start"], period["end"], period["timezone"]),
+            Period.parse(**document["period"]),
             str(document["key"]),
             str(document["sha256"]),
             int(document["bytes"]),

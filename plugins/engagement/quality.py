@@ -168,11 +168,7 @@ class QualityResult:
         return {
             "schema_version": SCHEMA_VERSION,
             "status": self.status,
-            "period": {
-                "start": self.period.start.isoformat(),
-                "end": self.period.end.isoformat(),
-                "timezone": self.period.timezone,
-            },
+            "period": self.period.as_dict(),
             "summary": {
                 "checks": len(self.checks),
                 "passed": sum(check.success for check in self.checks),
@@ -599,7 +595,7 @@ def validate_apart(tables: Path, period: Period, settings: Settings) -> QualityR
 
 def _structure_check(tables: Path, table: str, run: _Run) -> Check:
     """Whether the file has the columns of the extract; names those of them that it has not."""
-    import pandas as pd  # noqa: PLC0415
+    import pandas as pd
 
     path = tables / f"{table}.parquet"
     try:
@@ -678,9 +674,9 @@ def _runner() -> _Run:
     """A function that holds a frame against expectations, as one Great Expectations suite."""
     # It tells of each of its own functions, two hundred lines before the first finding.
     logging.getLogger("great_expectations").setLevel(logging.WARNING)
-    import great_expectations as gx  # noqa: PLC0415
-    from great_expectations import expectations  # noqa: PLC0415
-    from great_expectations.data_context.types.base import ProgressBarsConfig  # noqa: PLC0415
+    import great_expectations as gx
+    from great_expectations import expectations
+    from great_expectations.data_context.types.base import ProgressBarsConfig
 
     context = gx.get_context(mode="ephemeral")
     context.enable_analytics(False)

@@ -32,7 +32,7 @@ from engagement.datasets import Format
 from engagement.errors import DataQualityError, EngagementError, UsageError, explain_os_error
 from engagement.extract import TABLES, Report, extract
 from engagement.period import Cadence, Period
-from engagement.publish import Archive, Destination, Published
+from engagement.publish import Archive, Destination, Published, archive_name
 from engagement.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -93,12 +93,11 @@ class Snapshot:
 
     def save(self) -> None:
         """Writes the snapshot's record, which makes it one."""
-        period = {
-            "start": str(self.period.start),
-            "end": str(self.period.end),
-            "timezone": self.period.timezone,
+        record = {
+            "period": self.period.as_dict(),
+            "taken_at": self.taken_at,
+            "rows": dict(self.rows),
         }
-        record = {"period": period, "taken_at": self.taken_at, "rows": dict(self.rows)}
         with staging.written(self.folder) as local:
             (local / _SNAPSHOT).write_text(json.dumps(record, indent=2), encoding="utf-8")
 
@@ -256,7 +255,7 @@ def package(
         ):
             checked = record / archive.DATA_QUALITY
             archive.describe(folder, snapshot.period, file_format, files, checked)
-            name = f"engagement_{snapshot.period.label}.zip"
+            name = archive_name(snapshot.period)
             paths = [
                 *(local / name for name in names),
                 checked,

@@ -82,7 +82,7 @@ class S3Errors:
     @contextmanager
     def during(self, doing: str) -> Iterator[None]:
         """Raise what the library raises as errors that say what is wrong and hold no secret."""
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+        from botocore.exceptions import BotoCoreError, ClientError
 
         try:
             yield
@@ -154,7 +154,7 @@ class S3Errors:
 
     def _of_no_answer(self, error: BotoCoreError, doing: str) -> EngagementError:
         """A request that did not come to an answer."""
-        from botocore import exceptions  # noqa: PLC0415
+        from botocore import exceptions
 
         kind = type(error).__name__
         if isinstance(

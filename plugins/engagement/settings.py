@@ -17,6 +17,10 @@ from engagement.errors import ConfigurationError, UsageError
 from engagement.period import parse_timezone
 
 
+MAX_PRESIGN_SECONDS = 604_800
+"""S3 signs no URL for longer than a week."""
+
+
 def _timezone(name: str) -> str:
     try:
         parse_timezone(name)
@@ -98,7 +102,10 @@ class Settings(BaseSettings):
         None, description="Canned ACL of uploaded objects; none is sent where it is not set."
     )
     s3_presign_seconds: int = Field(
-        3600, ge=1, le=604_800, description="How long a presigned URL works, in seconds."
+        3600,
+        ge=1,
+        le=MAX_PRESIGN_SECONDS,
+        description="How long a presigned URL works, in seconds.",
     )
     staging: str = Field(
         str(Path(tempfile.gettempdir()) / "engagement-staging"),
