@@ -16,7 +16,6 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from engagement.errors import ConfigurationError, UsageError
 from engagement.period import parse_timezone
 
-
 MAX_PRESIGN_SECONDS = 604_800
 """S3 signs no URL for longer than a week."""
 
