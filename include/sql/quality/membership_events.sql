@@ -32,7 +32,14 @@ with before_end as (
 
 placed as (
     select
-        *,
+        id,
+        event_type_id,
+        user_id,
+        fast_id,
+        timestamp,
+        joins,
+        leaves,
+        place,
         max(case when leaves then place end) over (partition by user_id, fast_id) as last_leave
     from before_end
 ),
