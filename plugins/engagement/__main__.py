@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -200,9 +200,19 @@ def _report(options: argparse.Namespace, settings: Settings, show: _Show) -> Non
                 sys.stdout.buffer.write(block)
             sys.stdout.buffer.flush()
         if output is not None:
-            packaged = _finish(packaged, computed, snapshot, output, as_zip=options.zip)
-        if destination is not None:
-            _upload(packaged, destination, options, settings)
+            keep = options.zip or (output / packaged.name).exists()
+            packaged = _finish(
+                packaged,
+                computed,
+                snapshot,
+                output,
+                as_zip=options.zip,
+                to_upload=destination is not None,
+            )
+            if destination is not None:
+                _upload(packaged, destination, options, settings)
+                if not keep:
+                    packaged.path.unlink()
 
 
 def _check_options(options: argparse.Namespace, settings: Settings) -> None:
@@ -239,14 +249,17 @@ def _destination(options: argparse.Namespace, settings: Settings) -> Destination
             f"--upload-s3: ENGAGEMENT_DESTINATION is {settings.destination!r}, no S3 address: set "
             "it to s3://bucket or s3://bucket/base"
         )
-    # Airflow reads and understands the connection; it takes seconds to import.
-    from engagement import airflow_rim
-    from engagement.destinations import open_destination
+    # Airflow reads and understands the connection. It takes seconds to import, and would take
+    # standard output for its log.
+    os.environ.setdefault("AIRFLOW__LOGGING__LOGGING_LEVEL", "ERROR")
+    with redirect_stdout(sys.stderr):
+        from engagement import airflow_rim
+        from engagement.destinations import open_destination
 
-    destination = open_destination(
-        settings, options.s3_prefix, lambda: airflow_rim.s3_client(settings)
-    )
-    destination.check()
+        destination = open_destination(
+            settings, options.s3_prefix, lambda: airflow_rim.s3_client(settings)
+        )
+        destination.check()
     return destination
 
 
@@ -287,8 +300,12 @@ def _finish(
     output: Path,
     *,
     as_zip: bool,
+    to_upload: bool,
 ) -> Archive:
-    """Moves what was asked for to the output folder; returns the archive where it is then."""
+    """Moves what was asked for to the output folder; returns the archive where it is then.
+
+    There an archive that is to be uploaded stays, if it cannot be.
+    """
     from engagement import archive
 
     staged = packaged.path.parent
@@ -302,10 +319,12 @@ def _finish(
         ):
             path.replace(output / path.name)
         log.info("the report is in %s", output)
-        return packaged
-    packaged.path.replace(archive_path)
-    log.info("the report is %s", archive_path)
-    return replace(packaged, path=archive_path)
+    if as_zip or to_upload:
+        packaged.path.replace(archive_path)
+        packaged = replace(packaged, path=archive_path)
+    if as_zip:
+        log.info("the report is %s", archive_path)
+    return packaged
 
 
 def _upload(
@@ -364,6 +383,8 @@ class _ConsoleHandler(logging.Handler):
 def _progress() -> Iterator[_Show]:
     logging.captureWarnings(capture=True)
     log.setLevel(logging.INFO)
+    # Airflow, where it is imported, tells everything once more.
+    log.propagate = False
     if not sys.stderr.isatty():
         handler: logging.Handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(logging.Formatter("%(message)s"))
