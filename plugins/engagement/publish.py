@@ -79,6 +79,12 @@ class Destination(Protocol):
     def publish(self, archive: Archive, *, replace: bool) -> Published:
         """Publish `archive`; with `replace` also over content that has more activities."""
 
+    def put_document(self, name: str, content: bytes) -> str:
+        """Put a small JSON document under the prefix in place of any before; returns its address.
+
+        A reader sees the one or the other, whole.
+        """
+
     def presign(self, published: Published, seconds: int) -> str:
         """A URL that opens the archive to whoever holds it, for `seconds`."""
 

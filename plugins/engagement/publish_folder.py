@@ -68,6 +68,14 @@ class FolderDestination:
                     self._write(latest, [to_json(record)])
         return outcome(record, str(path), path.as_uri(), changed=changed, latest_moved=moved)
 
+    def put_document(self, name: str, content: bytes) -> str:
+        """Put a small JSON document under the prefix in place of any before; returns its path."""
+        with self._errors():
+            folder = self._make(self.prefix)
+            with self._locked(folder):
+                self._write(folder / name, [content])
+        return str(folder / name)
+
     def presign(self, published: Published, seconds: int) -> str:
         """Raise UsageError: only S3 has presigned URLs."""
         del seconds

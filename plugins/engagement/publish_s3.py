@@ -92,6 +92,13 @@ class S3Destination:
             record, f"s3://{self.bucket}/{key}", url, changed=changed, latest_moved=moved
         )
 
+    def put_document(self, name: str, content: bytes) -> str:
+        """Put a small JSON document under the prefix, in place of any before; returns its address."""
+        key = self.prefix + name
+        with self._errors.during(f"write s3://{self.bucket}/{key}"):
+            self._put_json(key, content)
+        return f"s3://{self.bucket}/{key}"
+
     def presign(self, published: Published, seconds: int) -> str:
         """A URL that opens the archive to whoever holds it, for `seconds`."""
         if not 1 <= seconds <= MAX_PRESIGN_SECONDS:
@@ -119,26 +126,27 @@ class S3Destination:
     def _move_latest(self, key: str, record: Record) -> bool:
         """Let `latest.json` tell of `record`, unless it tells of a later one."""
         body = to_json(record)
-
-        def send(condition: dict[str, Any]) -> None:
-            self._client.put_object(
-                Bucket=self.bucket,
-                Key=key,
-                Body=body,
-                ContentType="application/json",
-                ChecksumSHA256=_checksum(body),
-                **self._options,
-                **condition,
-            )
-
         for _ in range(ATTEMPTS):
             latest, etag = self._latest(key)
             if latest is not None and record.order <= latest.order:
                 return False
             with self._errors.during(f"write s3://{self.bucket}/{key}"):
-                if self._conditionally(key, etag, send):
+                if self._conditionally(
+                    key, etag, lambda condition: self._put_json(key, body, **condition)
+                ):
                     return True
         raise self._contended(key)
+
+    def _put_json(self, key: str, body: bytes, **condition: Any) -> None:
+        self._client.put_object(
+            Bucket=self.bucket,
+            Key=key,
+            Body=body,
+            ContentType="application/json",
+            ChecksumSHA256=_checksum(body),
+            **self._options,
+            **condition,
+        )
 
     def _upload(self, archive: Archive, record: Record, etag: str | None) -> bool:
         """Whether the archive was uploaded; not where another publisher came first."""

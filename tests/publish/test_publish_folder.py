@@ -385,3 +385,12 @@ def test_a_folder_has_no_presigned_urls(tmp_path: Path) -> None:
 
     with pytest.raises(UsageError, match="the destination is a folder"):
         destination.presign(published, 60)
+
+
+def test_a_document_stands_beside_the_archives_whole(tmp_path: Path) -> None:
+    destination = folder_destination(tmp_path / "published", "reports/")
+    first = destination.put_document("state.json", b'{"n": 1}')
+    assert destination.put_document("state.json", b'{"n": 22}') == first
+    assert first == str(tmp_path / "published/reports/state.json")
+    assert Path(first).read_bytes() == b'{"n": 22}'
+    assert sorted(p.name for p in Path(first).parent.iterdir()) == [".lock", "state.json"]

@@ -365,3 +365,12 @@ def test_without_if_match_another_publisher_is_still_seen_before_the_write(
     assert between.pending == []
     assert bucket.read(KEY) == b"richer"
     assert bucket.unfinished() == []
+
+
+def test_a_document_stands_beside_the_archives_whole(bucket: Bucket) -> None:
+    destination = bucket.destination(prefix="reports/")
+    address = destination.put_document("state.json", b'{"n": 1}')
+    assert destination.put_document("state.json", b'{"n": 22}') == address
+    assert address == f"s3://{bucket.name}/base/reports/state.json"
+    assert bucket.read("base/reports/state.json") == b'{"n": 22}'
+    assert bucket.listing() == ["base/reports/state.json"]
