@@ -18,27 +18,24 @@ When a run failed, clear the failed task: it goes on with the snapshot that the 
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from airflow.providers.standard.sensors.time_delta import TimeDeltaSensor
 from airflow.sdk import (
     Asset,
     CronDataIntervalTimetable,
-    ExceptionRetryPolicy,
     Param,
-    RetryAction,
-    RetryRule,
     TaskGroup,
     chain,
     dag,
     task,
 )
 
-from engagement import airflow_rim as rim
 from engagement.datasets import NAMES, Format
-from engagement.errors import EngagementError, TemporaryError
 from engagement.period import Cadence
+from engagement.rim import reports as rim
+from engagement.rim.common import DEFAULT_ARGS
 from engagement.settings import load
 
 # Airflow's types know neither results as arguments nor templates as values.
@@ -46,18 +43,6 @@ step: Any = task
 sensor: Any = TimeDeltaSensor
 SETTINGS = load()
 CRON = {Cadence.DAILY: "0 0 * * *", Cadence.WEEKLY: "0 0 * * MON", Cadence.MONTHLY: "0 0 1 * *"}
-DEFAULT_ARGS = {
-    "owner": "engagement-reports",
-    "retries": 2,
-    "retry_delay": timedelta(minutes=1),
-    "retry_exponential_backoff": 3.0,
-    "retry_policy": ExceptionRetryPolicy(
-        rules=[
-            RetryRule(exception=TemporaryError, action=RetryAction.DEFAULT),
-            RetryRule(exception=EngagementError, action=RetryAction.FAIL),
-        ]
-    ),
-}
 ON_DEMAND = "30 days before the run's date", "the run's date"
 SCHEDULED = "the first of the run's own period", "the last of the run's own period"
 

@@ -262,17 +262,30 @@ def test_a_missing_file_is_told_with_what_to_do(area: Area) -> None:
 
 def test_what_other_workers_do_is_seen(area: Area) -> None:
     """Listings are remembered by fsspec, and the folders are shared."""
-    assert StagingArea(area.path).sweep(NOW, 7) == []
+    swept = StagingArea(area.path)
+    assert swept.sweep(NOW, 7) == []
     write(area.path / "dag" / "snapshot", a="A")
-    assert StagingArea(area.path).sweep(NOW, 7) == []
+    assert swept.sweep(NOW, 7) == []
     area.put("dag/snapshot/b", b"B")
     with staging.fetched(area.path / "dag" / "snapshot", ["b"]) as local:
         assert (local / "b").read_bytes() == b"B"
-    area.put("dag/other/c", b"C", NOW - timedelta(days=30))
-    assert StagingArea(area.path).sweep(NOW, 7) == ["dag/other"]
-    area.put("dag/third/d", b"D")
-    staging.remove(area.path / "dag" / "third")
-    assert area.names() == {"dag/snapshot/a", "dag/snapshot/b"}
+    assert swept.sweep(NOW, 7) == []
+    area.put("dag/old/c", b"C", NOW - timedelta(days=30))
+    assert swept.sweep(NOW, 7) == ["dag/old"]
+    assert swept.sweep(NOW, 7) == []
+    area.put("dag/snapshot/d", b"D")
+    staging.remove(area.path / "dag" / "snapshot")
+    assert area.names() == set()
+
+
+def test_who_reads_keeps_what_it_reads(tmp_path: Path) -> None:
+    """A file that is written again is another file, not the same one bit by bit."""
+    folder = UPath(tmp_path / "dag")
+    write(folder, a="A")
+    with staging.fetched(folder, ["a"]) as local, (local / "a").open(encoding="utf-8") as reader:
+        write(folder, a="B")
+        assert reader.read() == "A"
+    assert (tmp_path / "dag" / "a").read_text(encoding="utf-8") == "B"
 
 
 def test_an_error_names_where_the_files_stay(area: Area) -> None:
@@ -301,6 +314,22 @@ def test_remove_twice(area: Area) -> None:
         staging.remove(area.path / "dag" / "one")
         assert area.names() == {"dag/one more/b"}
     staging.remove(area.path / "dag" / "never")
+
+
+def test_removing_at_the_same_time(area: Area) -> None:
+    """What one finds, another one may have removed by the time it removes it."""
+    removers = 4
+    for n in range(100 if isinstance(area, Folder) else 5):
+        area.put(f"dag/snapshot/tables/{n}", b"T")
+    together = Barrier(removers)
+
+    def remove(_: int) -> None:
+        together.wait(10)
+        staging.remove(area.path / "dag" / "snapshot")
+
+    with ThreadPoolExecutor(removers) as pool:
+        list(pool.map(remove, range(removers)))
+    assert area.names() == set()
 
 
 def test_what_s3_refuses_to_remove_is_told(
@@ -352,6 +381,12 @@ def test_sweep_keeps_a_folder_that_was_just_made(tmp_path: Path) -> None:
     swept = StagingArea(UPath(tmp_path))
     assert swept.sweep(datetime.now(UTC), 1) == []
     assert swept.sweep(datetime.now(UTC) + timedelta(days=2), 1) == ["dag/snapshot"]
+
+
+def test_a_file_is_no_staging_area(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("kept", encoding="utf-8")
+    with pytest.raises(NotADirectoryError):
+        StagingArea(UPath(tmp_path / "file")).sweep(NOW, 7)
 
 
 def test_sweeping_at_the_same_time(area: Area) -> None:
@@ -417,10 +452,10 @@ def publish(kind: str, made: Made, settings: Settings, server: S3Server) -> dict
     folder = made.snapshot.folder
     packaged = made.archive
     if kind == "airflow":
-        from engagement import airflow_rim
+        from engagement.rim import reports
 
         planned = {
-            "period": [str(packaged.period.start), str(packaged.period.end), "UTC"],
+            "period": packaged.period.as_dict(),
             "cadence": packaged.cadence,
             "format": packaged.format,
             "s3_prefix": None,
@@ -432,8 +467,8 @@ def publish(kind: str, made: Made, settings: Settings, server: S3Server) -> dict
         with pytest.MonkeyPatch.context() as patched:
             patched.setenv("ENGAGEMENT_DESTINATION", settings.destination)
             patched.setenv("AIRFLOW_CONN_AWS_DEFAULT", connection(server))
-            patched.setattr(airflow_rim, "get_current_context", lambda: {"outlet_events": events})
-            airflow_rim.publish(planned, str(folder), facts, "engagement_report_on-demand")
+            patched.setattr(reports, "get_current_context", lambda: {"outlet_events": events})
+            reports.publish(planned, str(folder), facts, "engagement_report_on-demand")
         [event] = events.values()
         told: dict[str, Any] = event.extra
         return told

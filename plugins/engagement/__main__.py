@@ -253,12 +253,10 @@ def _destination(options: argparse.Namespace, settings: Settings) -> Destination
     # standard output for its log.
     os.environ.setdefault("AIRFLOW__LOGGING__LOGGING_LEVEL", "ERROR")
     with redirect_stdout(sys.stderr):
-        from engagement import airflow_rim
         from engagement.destinations import open_destination
+        from engagement.rim.common import s3_client
 
-        destination = open_destination(
-            settings, options.s3_prefix, lambda: airflow_rim.s3_client(settings)
-        )
+        destination = open_destination(settings, options.s3_prefix, lambda: s3_client(settings))
         destination.check()
     return destination
 

@@ -93,7 +93,7 @@ class S3Destination:
         )
 
     def put_document(self, name: str, content: bytes) -> str:
-        """Put a small JSON document under the prefix, in place of any before; returns its address."""
+        """Put a small JSON document under the prefix in place of any before; gives its address."""
         key = self.prefix + name
         with self._errors.during(f"write s3://{self.bucket}/{key}"):
             self._put_json(key, content)

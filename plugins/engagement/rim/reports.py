@@ -1,4 +1,4 @@
-"""Where the package meets Airflow: what each task of a report DAG does, as one call.
+"""What each task of a report DAG does, as one call.
 
 Values that tasks hand to each other are small and plain: where things are, and how many.
 """
@@ -6,76 +6,24 @@ Values that tasks hand to each other are small and plain: where things are, and 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from airflow.sdk import Asset, Connection, ObjectStoragePath, get_current_context
-from airflow.sdk.exceptions import AirflowNotFoundException
+from airflow.sdk import Asset, ObjectStoragePath, get_current_context
 
-from engagement.errors import ConfigurationError, EngagementError, UsageError, one_line
+from engagement.errors import UsageError
 from engagement.period import Cadence, Period, local_date, parse_timezone
-from engagement.settings import Settings, load
+from engagement.rim.common import Plain, app_database, destination, one_line_errors
+from engagement.settings import load
 
 if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
     from upath import UPath
 
-    from engagement.app_database import Address
-    from engagement.publish import Destination
     from engagement.report import Snapshot
 
 log = logging.getLogger(__name__)
-
-Plain = dict[str, Any]
-
-
-@contextmanager
-def _one_line_errors() -> Iterator[None]:
-    """Logs an error that was foreseen as one line, and lets Airflow see nothing but that line."""
-    try:
-        yield
-    except EngagementError as error:
-        message = one_line(error)
-        log.error("%s", message)  # noqa: TRY400  the traceback tells nothing that this does not
-        raise type(error)(message).with_traceback(None) from None
-
-
-def app_database() -> Address:
-    """The connection `app_db`; raises ConfigurationError where there is none."""
-    from engagement.app_database import CONNECTION_ID, VARIABLE, Address
-
-    try:
-        connection = Connection.get(CONNECTION_ID)
-    except AirflowNotFoundException:
-        raise ConfigurationError(
-            f"there is no connection {CONNECTION_ID} to the app's database: add it in Airflow "
-            f"under Admin, Connections (type Postgres), or set {VARIABLE}"
-        ) from None
-    return Address.of_parts(
-        host=connection.host,
-        port=connection.port,
-        user=connection.login,
-        password=connection.password,
-        database=connection.schema,
-        options=connection.extra_dejson,
-    )
-
-
-def s3_client(settings: Settings) -> S3Client:
-    """A client of the S3 connection that the settings name."""
-    from airflow.providers.amazon.aws.hooks.s3 import S3Hook
-
-    client: S3Client = S3Hook(aws_conn_id=settings.s3_connection).get_conn()
-    return client
-
-
-def _destination(settings: Settings, prefix: str | None) -> Destination:
-    from engagement.destinations import open_destination
-
-    return open_destination(settings, prefix, lambda: s3_client(settings))
 
 
 def _staged(address: str) -> UPath:
@@ -123,16 +71,17 @@ def _period(
 
 def plan(cadence: str) -> Plain:
     """Decides the period, and fails before any work where its report could not be published."""
+    from engagement.app_database import CONNECTION_ID
     from engagement.report import parse_format
 
     context = get_current_context()
     params = context["params"]
-    with _one_line_errors():
+    with one_line_errors():
         settings = load()
         period = _period(Cadence(cadence), params, context, settings.timezone)
         file_format = parse_format(params["format"])
-        _destination(settings, params["s3_prefix"] or None).check()
-        app_database()
+        destination(settings, params["s3_prefix"] or None).check()
+        app_database(CONNECTION_ID)
     log.info("the report of %s to %s (%s)", period.start, period.end, period.timezone)
     return {
         "period": period.as_dict(),
@@ -145,22 +94,23 @@ def plan(cadence: str) -> Plain:
 
 def extract(planned: Plain) -> str:
     """Reads one snapshot of the app's database into the staging area; returns its folder."""
+    from engagement.app_database import CONNECTION_ID
     from engagement.report import take_snapshot
     from engagement.staging import StagingArea
 
-    with _one_line_errors():
+    with one_line_errors():
         settings = load()
         owner = get_current_context()["dag"].dag_id
         period = Period.parse(**planned["period"])
         area = StagingArea(_staged(settings.staging))
-        return str(take_snapshot(app_database(), period, area, owner, settings).folder)
+        return str(take_snapshot(app_database(CONNECTION_ID), period, area, owner, settings).folder)
 
 
 def validate(folder: str) -> Plain:
     """Checks the extracted tables; a critical finding fails the run, without a retry."""
     from engagement.report import check_quality
 
-    with _one_line_errors():
+    with one_line_errors():
         result = check_quality(_snapshot(folder), load())
     return {"status": result.status, "warnings": len(result.failures("warning"))}
 
@@ -170,7 +120,7 @@ def compute(name: str, planned: Plain, folder: str) -> Plain:
     from engagement import report
     from engagement.datasets import Format
 
-    with _one_line_errors():
+    with one_line_errors():
         file_format = Format(planned["format"])
         return report.compute(_snapshot(folder), name, file_format, load()).as_dict()
 
@@ -180,7 +130,7 @@ def package(planned: Plain, folder: str, computed: Iterable[Plain]) -> Plain:
     from engagement import report
     from engagement.datasets import Format
 
-    with _one_line_errors():
+    with one_line_errors():
         packaged = report.package(
             _snapshot(folder),
             [report.Computed.of_dict(values) for values in computed],
@@ -197,15 +147,15 @@ def publish(planned: Plain, folder: str, packaged: Plain, asset: str) -> Plain:
     from engagement import report, staging
     from engagement.publish import Archive
 
-    with _one_line_errors():
+    with one_line_errors():
         settings = load()
         period = Period.parse(**planned["period"])
         archive = Archive(path=Path(), period=period, **packaged)
-        destination = _destination(settings, planned["s3_prefix"])
+        target = destination(settings, planned["s3_prefix"])
         where = _staged(folder) / planned["format"]
         with staging.fetched(where, [archive.name]) as local:
             published = report.publish(
-                replace(archive, path=local / archive.name), destination, replace=planned["replace"]
+                replace(archive, path=local / archive.name), target, replace=planned["replace"]
             )
     facts = {**asdict(published), "start": str(period.start), "end": str(period.end)}
     # An Asset made of the name alone is another one, with that name for its address.
@@ -217,5 +167,5 @@ def clean_up(folder: str) -> None:
     """Removes the staging folder of a run that has published."""
     from engagement.staging import remove
 
-    with _one_line_errors():
+    with one_line_errors():
         remove(_staged(folder))
