@@ -116,7 +116,6 @@ def remove(folder: UPath) -> None:
             with suppress(FileNotFoundError):
                 shutil.rmtree(local)
         return
-    _forget_listings(folder)
     with suppress(FileNotFoundError):
         folder.fs.rm(folder.path, recursive=True)
     # S3 tells what it refused to delete in an answer that s3fs does not read.
