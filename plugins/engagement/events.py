@@ -134,6 +134,18 @@ class Outcome:
         """The events that are due in the run."""
         return self.already_there + self.missing
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many events, without the fasts."""
+        return {
+            "due": self.due,
+            "already_there": self.already_there,
+            "written": self.written,
+            "fan_out": self.fan_out,
+            "unwritten": sum(one.events for one in self.unwritten),
+            "doubled": sum(one.events for one in self.doubled),
+        }
+
     def as_dict(self) -> dict[str, Any]:
         """The same as plain values, for JSON and for tasks to hand on."""
         values = asdict(self)
@@ -213,7 +225,12 @@ def write(
                 "select pg_advisory_xact_lock(%(space)s, %(kind)s)",
                 {"space": LOCK_SPACE, "kind": facts.lock},
             )
-        known = _look_up(connection, kind, options)
+        known = _look_up(connection, kind, facts.event_type, options.fast_ids)
+        if known["event_type_id"] is None and not options.dry_run:
+            raise EngagementError(
+                f"{kind}: the app's database has no event type {facts.event_type}: run "
+                "sync_event_types first"
+            )
         is_active = known["is_active"] is not False
         parameters = {
             **known,
@@ -237,26 +254,22 @@ def write(
     return outcome
 
 
-def _look_up(connection: psycopg.Connection, kind: Kind, options: Options) -> dict[str, Any]:
-    """The ids that the statements bind, and whether the kind's event type is active."""
-    event_type = _FACTS[kind].event_type
+def _look_up(
+    connection: psycopg.Connection, doing: str, event_type: str, fast_ids: Sequence[int]
+) -> dict[str, Any]:
+    """The ids that the statements bind, and whether the event type is active, null without one."""
     row = (
         connection.cursor(row_factory=dict_row)
         .execute(
-            queries.read("events/lookup"),
-            {"event_type": event_type, "fast_ids": list(options.fast_ids)},
+            queries.read("events/lookup"), {"event_type": event_type, "fast_ids": list(fast_ids)}
         )
         .fetchone()
     )
     assert row is not None  # noqa: S101  a select without FROM gives one row
     if row["fast_content_type_id"] is None:
         raise EngagementError(
-            f"{kind}: the app's database has no content type hub.fast: check that its migrations "
+            f"{doing}: the app's database has no content type hub.fast: check that its migrations "
             "have run"
-        )
-    if row["event_type_id"] is None and not options.dry_run:
-        raise EngagementError(
-            f"{kind}: the app's database has no event type {event_type}: run sync_event_types first"
         )
     unknown = row.pop("unknown_fast_ids")
     if unknown:
@@ -352,10 +365,11 @@ def _named(counts: Sequence[FastCount]) -> str:
 
 
 def _tell(outcome: Outcome) -> None:
+    counts = {name: f"{number:,}" for name, number in outcome.counts.items()}
     log.info(
         "%s: %s due, %s there already, %s written, %s activities",
         outcome.kind,
-        *(f"{n:,}" for n in (outcome.due, outcome.already_there, outcome.written, outcome.fan_out)),
+        *(counts[name] for name in ("due", "already_there", "written", "fan_out")),
     )
     if outcome.reason:
         log.log(
@@ -379,21 +393,75 @@ def summary_table(outcomes: Iterable[Outcome]) -> str:
     """What a run did, as plain text: one line a kind."""
     titles = ("kind", "due", "there", "written", "fan-out", "not written", "doubled", "why not")
     rows = [
-        (
-            one.kind,
-            *(
-                f"{n:,}"
-                for n in (
-                    one.due,
-                    one.already_there,
-                    one.written,
-                    one.fan_out,
-                    sum(count.events for count in one.unwritten),
-                    sum(count.events for count in one.doubled),
-                )
-            ),
-            one.reason,
-        )
+        (one.kind, *(f"{number:,}" for number in one.counts.values()), one.reason)
         for one in outcomes
     ]
     return "\n".join(aligned([titles, *rows]))
+
+
+@dataclass(frozen=True, slots=True)
+class Disagreements:
+    """How many pairs (user, fast) have memberships and join and leave events that disagree.
+
+    `never_recorded` are members without an event or whose last one is a leave, `gone` those whose
+    last one is a join and who are no members, `doubled` the pairs with two joins or two leaves one
+    after the other.
+    """
+
+    never_recorded: int
+    gone: int
+    doubled: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciliation:
+    """What comparing memberships with join and leave events found, of fasts that exist."""
+
+    totals: Disagreements
+    fasts: Mapping[tuple[int, str], Disagreements]
+    """By id and label, those with any."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as plain values."""
+        fasts = [
+            {"fast_id": fast_id, "fast": label, **asdict(found)}
+            for (fast_id, label), found in self.fasts.items()
+        ]
+        return {"totals": asdict(self.totals), "fasts": fasts}
+
+    def log_table(self) -> str:
+        """The same as plain text: one line a fast, and all together."""
+        titles = ("fast", "never recorded", "gone", "doubled")
+        rows = [
+            (name, *(f"{number:,}" for number in asdict(found).values()))
+            for name, found in [
+                *(
+                    (f"{label} (fast {fast_id})", one)
+                    for (fast_id, label), one in self.fasts.items()
+                ),
+                ("all", self.totals),
+            ]
+        ]
+        return "\n".join(aligned([titles, *rows]))
+
+
+def reconcile(address: Address, settings: Settings) -> Reconciliation:
+    """Compares memberships, as they are, with the last join or leave event of each pair.
+
+    Changes nothing. Raises ConfigurationError, TemporaryError or EngagementError.
+    """
+    chain = {"fasts": "fasts", "by_fast": "reconciled"}
+    with transaction(
+        address, settings, "engagement-events reconcile", read_only=True
+    ) as connection:
+        known = _look_up(connection, "reconcile", "", ())
+        rows = connection.execute(
+            _statement(chain, queries.read("events/reconciliation")), known
+        ).fetchall()
+    fasts = {(fast_id, label): Disagreements(*counts) for fast_id, label, *counts in rows}
+    totals = Disagreements(
+        never_recorded=sum(one.never_recorded for one in fasts.values()),
+        gone=sum(one.gone for one in fasts.values()),
+        doubled=sum(one.doubled for one in fasts.values()),
+    )
+    return Reconciliation(totals, fasts)

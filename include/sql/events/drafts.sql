@@ -9,5 +9,5 @@ select
     data
 from wanted
 where
-    found = 0
-    and (select count(*) from wanted as every where every.found = 0) <= %(max_events)s
+    not is_there
+    and (select count(*) from wanted as every where not every.is_there) <= %(max_events)s

@@ -5,17 +5,16 @@ insert into events_useractivityfeed (
 )
 select
     %(activity_type)s,
-    written.object_id,
-    written.title,
-    written.description,
+    object_id,
+    title,
+    description,
     false as is_read,
     null as read_at,
-    written.timestamp,
-    written.data,
+    timestamp,
+    data,
     %(fast_content_type_id)s as content_type_id,
-    written.id,
-    recipients.user_id,
+    event_id,
+    user_id,
     null as i18n
-from written
-inner join recipients on written.id = recipients.event_id
+from recipients
 returning 1 as one

@@ -3,9 +3,9 @@
 select
     fast_id,
     min(label) as label,
-    count(*) filter (where found > 0) as already_there,
+    count(*) filter (where is_there) as already_there,
     count(*) filter (where found > 1) as doubled,
-    count(*) filter (where found = 0) as missing
+    count(*) filter (where not is_there) as missing
 from wanted
 group by fast_id
 order by fast_id

@@ -10,7 +10,7 @@ select
     %(fast_content_type_id)s as content_type_id,
     user_id
 from wanted
-where found = 0
+where not is_there
 order by at, user_id
 on conflict (user_id, milestone_type) do nothing
 returning id, user_id, milestone_type

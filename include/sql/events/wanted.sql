@@ -3,6 +3,7 @@ select
     fast_id,
     at,
     found,
+    found > 0 as is_there,
     label,
     user_id,
     title,
