@@ -34,7 +34,7 @@ from demo.airflow import (
     stop,
     uninterrupted,
 )
-from demo.prepare import READER, grant_reader, yesterday
+from demo.prepare import READER, grant_roles, yesterday
 
 LOCAL = ROOT / ".local"
 DATABASE = LOCAL / "postgres"
@@ -210,7 +210,7 @@ def _fill(server: postgres.Server) -> None:
         _tell("making demo data")
         server.drop_database("app")
         generate.fill(server.create_database("app"), generate.Size(end=yesterday()))
-    grant_reader(server.uri("app"))
+    grant_roles(server.uri("app"))
 
 
 def _home(server: postgres.Server, *, follow_schedules: bool) -> Home:

@@ -19,7 +19,7 @@ from upath import UPath
 
 from demo import app_tables, postgres
 from demo.airflow import Airflow, AirflowError, Home, running
-from demo.prepare import READER, grant_reader
+from demo.prepare import READER, grant_roles
 from engagement import datasets, report
 from engagement.app_database import Address
 from engagement.datasets import Format
@@ -102,7 +102,7 @@ def world(
     app_uri = database_server.create_database("end_to_end_app")
     app_tables.apply_schema(app_uri)
     app_tables.load_csv_folder(app_uri, GOLDEN / "appdb")
-    grant_reader(app_uri)
+    grant_roles(app_uri)
     reader = database_server.uri("end_to_end_app", f"{READER}").replace("@", f":{PASSWORD}@", 1)
     home = Home(
         folder / "airflow",
