@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -43,6 +44,8 @@ _EXPECTED = (
 )
 _MISSING = {"42P01": "table", "42703": "column", "3F000": "schema"}
 _INTEGRITY = "23"
+# What the Arrow driver passes on of the server's message, before the place and the query.
+_SAID = re.compile(r"ERROR: +(.+?)(?= (?:LINE \d+|DETAIL|HINT|Query was):|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,18 +74,18 @@ class Address:
     ) -> Address:
         """The address out of a connection's fields; options that libpq does not know are left."""
         known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
-        return cls(
-            make_conninfo(
-                "",
-                **{name: str(value) for name, value in options.items() if name in known},
-                host=host or None,
-                port=port,
-                user=user or None,
-                password=password or None,
-                dbname=database or None,
-            ),
-            connection_id,
-        )
+        fields = {
+            "host": host,
+            "port": port,
+            "user": user,
+            "password": password,
+            "dbname": database,
+        }
+        values = {
+            **{name: str(value) for name, value in options.items() if name in known},
+            **{name: value for name, value in fields.items() if value},
+        }
+        return cls(make_conninfo("", **values), connection_id)
 
     @classmethod
     def parse(cls, text: str, connection_id: str = CONNECTION_ID) -> Address:
@@ -274,9 +277,12 @@ def database_errors(settings: Settings, address: Address) -> Iterator[None]:
 
 
 def _message(error: psycopg.Error | adbc_driver_manager.Error) -> str:
-    """What the database says, without details: they can quote rows."""
-    primary = error.diag.message_primary if isinstance(error, psycopg.Error) else None
-    return " ".join(primary.split()) if primary else one_line(error)
+    """What the database says, without the query and without details: they can quote rows."""
+    if isinstance(error, psycopg.Error):
+        primary = error.diag.message_primary
+        return " ".join(primary.split()) if primary else one_line(error)
+    said = _SAID.search(one_line(error))
+    return said[1] if said else one_line(error)
 
 
 def _explained(

@@ -32,7 +32,7 @@ class TemporaryError(EngagementError):
 
 
 def one_line(error: BaseException) -> str:
-    """The message of `error` on one line, without the hints a database driver appends."""
+    """The message of `error` on one line."""
     text = " ".join(str(error).split())
     return text or type(error).__name__
 

@@ -61,6 +61,11 @@ def app_database(connection_id: str) -> Address:
             f"there is no connection {connection_id} to the app's database: add it in Airflow "
             f"under Admin, Connections (type Postgres), or set {variable(connection_id)}"
         ) from None
+    if connection.conn_type not in {"postgres", "postgresql"}:
+        raise ConfigurationError(
+            f"the connection {connection_id} is of the type {connection.conn_type!r}: expected "
+            "postgres"
+        )
     return Address.of_parts(
         host=connection.host,
         port=connection.port,
