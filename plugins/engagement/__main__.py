@@ -1,50 +1,20 @@
-"""The command line: `python -m engagement report`."""
+"""The command line: `python -m engagement report` and `python -m engagement events`."""
 
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
-from dataclasses import replace
-from datetime import datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Sequence
+from typing import NoReturn
 
-from engagement import __version__, datasets
-from engagement.datasets import Format
-from engagement.errors import (
-    ConfigurationError,
-    EngagementError,
-    UsageError,
-    explain_os_error,
-    one_line,
-)
-from engagement.period import Cadence, parse_timezone
-from engagement.settings import Settings, check_prefix, load
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from engagement import report
-    from engagement.publish import Archive, Destination
-
-log = logging.getLogger("engagement")
+from engagement import __version__
+from engagement.commands import events, report
+from engagement.commands.progress import progress
+from engagement.errors import EngagementError, UsageError, explain_os_error, one_line
+from engagement.settings import load
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
-LARGEST = datasets.USER_ACTIVITY_TIMELINE.name
-_COMPUTED_AT_ONCE = 2
-
-_REPORT_HELP = """\
-Make the engagement report of a period: extract from the app's database, validate, compute the
-seven datasets, and write them as files, as one archive, or to the report's destination.
-
-The connection to the database is AIRFLOW_CONN_APP_DB, the settings are ENGAGEMENT_* variables.
-"""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -59,8 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         settings = load()
-        with _progress() as show:
-            _report(options, settings, show)
+        with progress() as show:
+            options.run(options, settings, show)
     except UsageError as error:
         return _failed(error, WRONG_USAGE)
     except EngagementError as error:
@@ -72,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _give_up_stdout()
         return _failed(EngagementError(explain_os_error(error)), FAILED)
     except KeyboardInterrupt:
-        return _failed(EngagementError("interrupted: nothing was published"), FAILED)
+        return _failed(EngagementError(options.interrupted), FAILED)
     return DONE
 
 
@@ -87,321 +57,14 @@ def _failed(error: EngagementError, code: int) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser: argparse.ArgumentParser = _Parser(
         prog="engagement", description="Engagement reports of a fasting and prayer app."
     )
     parser.add_argument("--version", action="version", version=f"engagement-reports {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    command = commands.add_parser(
-        "report",
-        help="make the report of a period",
-        description=_REPORT_HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    period = command.add_argument_group("period")
-    period.add_argument(
-        "--start", metavar="DATE", help="first day, YYYY-MM-DD (default: 30 days before today)"
-    )
-    period.add_argument("--end", metavar="DATE", help="last day, included (default: today)")
-    period.add_argument(
-        "--timezone",
-        metavar="NAME",
-        help="report time zone, for local output only (default: ENGAGEMENT_TIMEZONE)",
-    )
-    output = command.add_argument_group("output")
-    output.add_argument(
-        "--format", default="json", help="json, csv or parquet (default: %(default)s)"
-    )
-    output.add_argument(
-        "--stdout", action="store_true", help="the consolidated JSON on standard output"
-    )
-    output.add_argument(
-        "--output-dir",
-        type=Path,
-        metavar="FOLDER",
-        help="where to write (default: a fresh temporary folder, printed)",
-    )
-    output.add_argument("--zip", action="store_true", help="one archive instead of the files")
-    output.add_argument(
-        "--skip-validation",
-        action="store_true",
-        help="do not check the data; what was not checked cannot be uploaded",
-    )
-    upload = command.add_argument_group("upload")
-    upload.add_argument(
-        "--upload-s3",
-        action="store_true",
-        help="upload the archive to ENGAGEMENT_DESTINATION and print its address",
-    )
-    upload.add_argument(
-        "--s3-prefix",
-        metavar="PREFIX",
-        help="prefix under the destination (default: ENGAGEMENT_S3_PREFIX)",
-    )
-    upload.add_argument(
-        "--presign",
-        action="store_true",
-        help="print a URL that opens the uploaded archive to whoever holds it",
-    )
-    upload.add_argument(
-        "--replace",
-        action="store_true",
-        help="replace a published archive that has more activities",
-    )
+    report.add_to(commands)
+    events.add_to(commands)
     return parser
-
-
-def _report(options: argparse.Namespace, settings: Settings, show: _Show) -> None:
-    _check_options(options, settings)
-    timezone = options.timezone or settings.timezone
-    # The heavy imports come after the mistakes that need none of them.
-    from upath import UPath
-
-    from engagement import report
-    from engagement.app_database import Address
-    from engagement.staging import StagingArea
-
-    today = datetime.now(parse_timezone(timezone)).date()
-    period = report.period_before(today, timezone, options.start, options.end)
-    file_format = report.parse_format(options.format)
-    address = Address.from_environment()
-    destination = _destination(options, settings) if options.upload_s3 else None
-
-    with ExitStack() as stack:
-        output = _output_folder(options, stack) if _writes_files(options) else None
-        base = Path(
-            stack.enter_context(
-                tempfile.TemporaryDirectory(
-                    prefix=".unfinished-", dir=output, ignore_cleanup_errors=True
-                )
-            )
-        )
-        area = StagingArea(UPath(base))
-        snapshot = report.take_snapshot(
-            address, period, area, "command-line", settings, show.extracted
-        )
-        if options.skip_validation:
-            report.skip_quality(snapshot)
-        else:
-            show.stage("validating")
-            report.check_quality(snapshot, settings, apart=True)
-        show.stage("computing")
-        # The largest first: the others are computed while it is written.
-        order = sorted(datasets.NAMES, key=lambda name: name != LARGEST)
-        with ThreadPoolExecutor(_COMPUTED_AT_ONCE) as pool:
-            computed = list(
-                pool.map(lambda name: report.compute(snapshot, name, file_format, settings), order)
-            )
-        show.stage("packaging")
-        packaged = report.package(snapshot, computed, file_format, Cadence.ON_DEMAND, run=None)
-        show.stage("")
-        if options.stdout:
-            for block in report.consolidated(snapshot, computed):
-                sys.stdout.buffer.write(block)
-            sys.stdout.buffer.flush()
-        if output is not None:
-            keep = options.zip or (output / packaged.name).exists()
-            packaged = _finish(
-                packaged,
-                computed,
-                snapshot,
-                output,
-                as_zip=options.zip,
-                to_upload=destination is not None,
-            )
-            if destination is not None:
-                _upload(packaged, destination, options, settings)
-                if not keep:
-                    packaged.path.unlink()
-
-
-def _check_options(options: argparse.Namespace, settings: Settings) -> None:
-    if options.stdout and options.format != Format.JSON:
-        raise UsageError(
-            f"--stdout with --format {options.format}: the consolidated form is JSON; leave out "
-            "one of them"
-        )
-    if options.upload_s3 and options.skip_validation:
-        raise UsageError(
-            "--upload-s3 with --skip-validation: what was not checked is not published; leave out "
-            "one of them"
-        )
-    if options.upload_s3 and options.timezone not in {None, settings.timezone}:
-        raise UsageError(
-            f"--upload-s3 with --timezone {options.timezone}: published reports have the time "
-            f"zone {settings.timezone} of ENGAGEMENT_TIMEZONE; leave out --timezone"
-        )
-    for name in ("s3_prefix", "presign", "replace"):
-        if getattr(options, name) and not options.upload_s3:
-            raise UsageError(
-                f"--{name.replace('_', '-')} without --upload-s3 has no effect: add --upload-s3"
-            )
-    if options.s3_prefix is not None:
-        try:
-            check_prefix(options.s3_prefix)
-        except ValueError as error:
-            raise UsageError(f"--s3-prefix: {error}") from None
-
-
-def _destination(options: argparse.Namespace, settings: Settings) -> Destination:
-    if not settings.destination.startswith("s3://"):
-        raise ConfigurationError(
-            f"--upload-s3: ENGAGEMENT_DESTINATION is {settings.destination!r}, no S3 address: set "
-            "it to s3://bucket or s3://bucket/base"
-        )
-    # Airflow reads and understands the connection. It takes seconds to import, and would take
-    # standard output for its log.
-    os.environ.setdefault("AIRFLOW__LOGGING__LOGGING_LEVEL", "ERROR")
-    with redirect_stdout(sys.stderr):
-        from engagement.destinations import open_destination
-        from engagement.rim.common import s3_client
-
-        destination = open_destination(settings, options.s3_prefix, lambda: s3_client(settings))
-        destination.check()
-    return destination
-
-
-def _writes_files(options: argparse.Namespace) -> bool:
-    return bool(options.output_dir or options.zip or options.upload_s3 or not options.stdout)
-
-
-def _output_folder(options: argparse.Namespace, stack: ExitStack) -> Path:
-    """The folder to write to; a fresh one is removed where the report leaves nothing in it."""
-    if options.output_dir is None:
-        fresh = Path(tempfile.mkdtemp(prefix="engagement-report-"))
-        stack.callback(_remove_if_empty, fresh)
-        return fresh
-    folder: Path = options.output_dir
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise EngagementError(
-            f"--output-dir {str(folder)!r} cannot be written: {explain_os_error(error)}"
-        ) from None
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise EngagementError(
-            f"--output-dir {str(folder)!r} cannot be written: choose a folder that may be written, "
-            "or change its rights"
-        )
-    return folder
-
-
-def _remove_if_empty(folder: Path) -> None:
-    with suppress(OSError):
-        folder.rmdir()
-
-
-def _finish(
-    packaged: Archive,
-    computed: Sequence[report.Computed],
-    snapshot: report.Snapshot,
-    output: Path,
-    *,
-    as_zip: bool,
-    to_upload: bool,
-) -> Archive:
-    """Moves what was asked for to the output folder; returns the archive where it is then.
-
-    There an archive that is to be uploaded stays, if it cannot be.
-    """
-    from engagement import archive
-
-    staged = packaged.path.parent
-    archive_path = output / packaged.name
-    if not as_zip:
-        for path in (
-            *(staged / dataset.file for dataset in computed),
-            staged / archive.DATA_PACKAGE,
-            staged / archive.README,
-            Path(snapshot.folder.path) / archive.DATA_QUALITY,
-        ):
-            path.replace(output / path.name)
-        log.info("the report is in %s", output)
-    if as_zip or to_upload:
-        packaged.path.replace(archive_path)
-        packaged = replace(packaged, path=archive_path)
-    if as_zip:
-        log.info("the report is %s", archive_path)
-    return packaged
-
-
-def _upload(
-    packaged: Archive, destination: Destination, options: argparse.Namespace, settings: Settings
-) -> None:
-    from engagement import report
-
-    published = report.publish(packaged, destination, replace=options.replace)
-    out = sys.stderr if options.stdout else sys.stdout
-    out.write(f"{published.url}\n")
-    if options.presign:
-        out.write(f"{destination.presign(published, settings.s3_presign_seconds)}\n")
-
-
-class _Show:
-    """Where the work stands: nothing but the log's lines, where standard error is no terminal."""
-
-    def extracted(self, table: str, rows: int) -> None:
-        """Tells the rows of a table that were read so far."""
-
-    def stage(self, name: str) -> None:
-        """Tells what is being done now."""
-
-
-class _Terminal(_Show):
-    """A last line on the terminal that moves."""
-
-    def __init__(self, update: Callable[[str], None]) -> None:
-        self._update = update
-        self._rows: dict[str, int] = {}
-
-    def extracted(self, table: str, rows: int) -> None:
-        self._rows[table] = rows
-        self._update(f"extracting {table}: {rows:,} rows, {sum(self._rows.values()):,} in all")
-
-    def stage(self, name: str) -> None:
-        self._update(name)
-
-
-class _ConsoleHandler(logging.Handler):
-    """Writes the log above the line that moves.
-
-    The terminal breaks long lines, which rich does not: a path could not be copied any more.
-    """
-
-    def __init__(self, console: Console) -> None:
-        super().__init__()
-        self._console = console
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Writes one record as one line."""
-        self._console.out(self.format(record), highlight=False)
-
-
-@contextmanager
-def _progress() -> Iterator[_Show]:
-    logging.captureWarnings(capture=True)
-    log.setLevel(logging.INFO)
-    # Airflow, where it is imported, tells everything once more.
-    log.propagate = False
-    if not sys.stderr.isatty():
-        handler: logging.Handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        log.addHandler(handler)
-        try:
-            yield _Show()
-        finally:
-            log.removeHandler(handler)
-        return
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    handler = _ConsoleHandler(console)
-    log.addHandler(handler)
-    try:
-        with console.status("connecting") as status:
-            yield _Terminal(status.update)
-    finally:
-        log.removeHandler(handler)
 
 
 if __name__ == "__main__":
