@@ -69,7 +69,7 @@ class S3Destination:
         encryption and the ACL, and nothing becomes visible.
         """
         key = f"{self.prefix}{LATEST}"
-        self._latest(key)
+        self._document(key)
         with self._errors.during(f"write s3://{self.bucket}/{key}"):
             upload = self._client.create_multipart_upload(
                 Bucket=self.bucket,
@@ -264,18 +264,21 @@ class S3Destination:
 
     def _latest(self, key: str) -> tuple[Record | None, str | None]:
         """The record in `latest.json` and the document's ETag; None where there is none."""
+        text, etag = self._document(key)
+        return None if text is None else from_json(text, f"s3://{self.bucket}/{key}"), etag
+
+    def _document(self, key: str) -> tuple[bytes | None, str | None]:
+        """The content of a small object and its ETag; None where there is none."""
         from botocore.exceptions import ClientError
 
-        place = f"s3://{self.bucket}/{key}"
-        with self._errors.during(f"read {place}"):
+        with self._errors.during(f"read s3://{self.bucket}/{key}"):
             try:
                 found = self._client.get_object(Bucket=self.bucket, Key=key)
             except ClientError as error:
                 if error_code(error) == "NoSuchKey":
                     return None, None
                 raise
-            text = found["Body"].read()
-        return from_json(text, place), found["ETag"]
+            return found["Body"].read(), found["ETag"]
 
     def _url(self, key: str) -> str:
         # Only the client knows how its server is addressed; the signature is cut off at once.
