@@ -73,13 +73,13 @@ def test_check_leaves_nothing_behind(bucket: Bucket) -> None:
     assert bucket.unfinished() == []
 
 
-@pytest.mark.parametrize("size", [5 * 2**20, 8 * 2**20])
 def test_check_does_not_mind_what_others_keep_there(bucket: Bucket) -> None:
     destination = bucket.destination(prefix="reports/")
     destination.put_document("latest.json", b"none of ours")
     destination.check()
 
 
+@pytest.mark.parametrize("size", [5 * 2**20, 8 * 2**20])
 def test_unchanged_content_is_not_uploaded_again(
     bucket: Bucket, faults: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
