@@ -34,7 +34,7 @@ from demo.airflow import (
     stop,
     uninterrupted,
 )
-from demo.prepare import READER, grant_roles, yesterday
+from demo.prepare import READER, WRITER, grant_roles, yesterday
 
 LOCAL = ROOT / ".local"
 DATABASE = LOCAL / "postgres"
@@ -42,6 +42,14 @@ AIRFLOW = LOCAL / "airflow"
 REPORTS = LOCAL / "reports"
 STAGING = LOCAL / "staging"
 ON_DEMAND = "engagement_on_demand"
+EVENTS = "fast_events"
+LIFECYCLE = (
+    "fast_beginning",
+    "fast_ending",
+    "devotional_available",
+    "fast_participant_milestone",
+    "user_milestone_reached",
+)
 PORT = 8080
 DEADLINE_SECONDS = 600
 
@@ -78,15 +86,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run() -> None:
-    """Run the report of the last full month through Airflow, and show what it says."""
+    """Write the last full month's events and run its report through Airflow, and show both."""
     first, last = last_full_month(datetime.now(UTC).date())
     with _airflow_for_a_while() as (airflow, since):
+        airflow.wait_for_dag(EVENTS, since)
+        written = _write_events(airflow, first, last)
         airflow.wait_for_dag(ON_DEMAND, since)
         run_id = airflow.client.trigger(ON_DEMAND, {"start": str(first), "end": str(last)})
         _tell(f"{ON_DEMAND} runs for {first} to {last}")
-        _follow(airflow, run_id)
+        _follow(airflow, ON_DEMAND, run_id)
     label = f"engagement_{first}_to_{last}"
+    _out.print(written)
     show(REPORTS / "engagement-reports" / "on-demand" / "json" / f"{label}.zip")
+
+
+def _write_events(airflow: Airflow, first: date, last: date) -> Table:
+    """Run the events' DAG as of the end of `last`, looking back to `first`; returns its summary."""
+    begin = datetime.combine(first, datetime.min.time(), UTC)
+    end = datetime.combine(last + timedelta(days=1), datetime.min.time(), UTC)
+    # The midnight that ends the month belongs to the next one.
+    interval = end - timedelta(hours=1), end - timedelta(seconds=1)
+    run_id = airflow.client.trigger(EVENTS, {"lookback_days": (end - begin).days}, interval)
+    _tell(f"{EVENTS} runs for {first} to {last}")
+    _follow(airflow, EVENTS, run_id)
+    table = Table(title=f"Events of the fasts, {first} to {last}", title_style="bold")
+    table.add_column("kind")
+    for column in ("due", "written now", "told in feeds"):
+        table.add_column(column, justify="right")
+    for event in airflow.client.asset_events(EVENTS, run_id):
+        for kind, counts in event["extra"].get("kinds", {}).items():
+            numbers = (counts["due"], counts["written"], counts["fan_out"])
+            table.add_row(kind.replace("_", " "), *(f"{number:,}" for number in numbers))
+    return table
 
 
 def up(port: int) -> None:
@@ -147,6 +178,9 @@ def _table(documents: dict[str, Any]) -> Table:
         ("screen views", views["total"]),
     ):
         table.add_row(what, f"{value:,}")
+    table.add_section()
+    for code in LIFECYCLE:
+        table.add_row(code.replace("_", " "), f"{other['events_by_type'].get(code, 0):,}")
     table.add_section()
     for top in other["top_fasts_by_joins"][:5]:
         table.add_row(f"joins: {top['fast']}", f"{top['joins']:,}")
@@ -219,19 +253,23 @@ def _home(server: postgres.Server, *, follow_schedules: bool) -> Home:
         database_uri=server.uri("airflow"),
         app_db=server.uri("app", READER),
         follow_schedules=follow_schedules,
-        settings={"ENGAGEMENT_DESTINATION": str(REPORTS), "ENGAGEMENT_STAGING": str(STAGING)},
+        settings={
+            "AIRFLOW_CONN_APP_DB_EVENTS": server.uri("app", WRITER),
+            "ENGAGEMENT_DESTINATION": str(REPORTS),
+            "ENGAGEMENT_STAGING": str(STAGING),
+        },
     )
 
 
-def _follow(airflow: Airflow, run_id: str) -> None:
+def _follow(airflow: Airflow, dag_id: str, run_id: str) -> None:
     """Tell of each task as it ends, until the run has; raises AirflowError where it failed."""
     client: Client = airflow.client
     told: set[str] = set()
     deadline = time.monotonic() + DEADLINE_SECONDS
     while time.monotonic() < deadline:
         airflow.check_alive()
-        state = client.run(ON_DEMAND, run_id)["state"]
-        for task in client.tasks(ON_DEMAND, run_id):
+        state = client.run(dag_id, run_id)["state"]
+        for task in client.tasks(dag_id, run_id):
             name = task["task_id"]
             if name not in told and task["state"] in {"success", "failed", "upstream_failed"}:
                 told.add(name)
@@ -239,7 +277,7 @@ def _follow(airflow: Airflow, run_id: str) -> None:
         if state == "success":
             return
         if state == "failed":
-            raise AirflowError(f"the run failed\n{client.failures(ON_DEMAND, run_id)}")
+            raise AirflowError(f"the run failed\n{client.failures(dag_id, run_id)}")
         time.sleep(0.5)
     raise AirflowError(f"the run had not ended after {DEADLINE_SECONDS} seconds")
 

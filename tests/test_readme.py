@@ -44,8 +44,20 @@ def test_commands_are_understood(
 ) -> None:
     """The commands of the README get as far as looking for the connection."""
     monkeypatch.delenv("AIRFLOW_CONN_APP_DB", raising=False)
-    commands = re.findall(r"^engagement (report .*?)(?: > .*)?$", TEXT, re.MULTILINE)
-    assert len(commands) == 2
+    monkeypatch.delenv("AIRFLOW_CONN_APP_DB_EVENTS", raising=False)
+    commands = re.findall(r"^engagement (\w+ .*?)(?: > .*)?$", TEXT, re.MULTILINE)
+    assert len(commands) == 3
     for command in commands:
         assert main(command.split()) == 1
         assert "AIRFLOW_CONN_APP_DB" in capsys.readouterr().err
+
+
+def test_what_one_sees_is_what_the_code_says() -> None:
+    table = TEXT[TEXT.index("| what you see |") : TEXT.index("## Develop")]
+    quoted = re.findall(r"^\| \*(.+?)\* \|", table, re.MULTILINE)
+    assert len(quoted) == table.count("\n| ") - 1
+    sources = (ROOT / "plugins" / "engagement").rglob("*.py")
+    code = "".join(path.read_text(encoding="utf-8") for path in sources)
+    # Messages that go over several lines of code are one text.
+    said = re.sub(r'"\s*\n\s*f?"', "", code)
+    assert [words for words in quoted if words not in said] == []
