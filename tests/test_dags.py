@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from engagement.events import Kind
 from engagement.period import Cadence, Period
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -47,13 +48,17 @@ def refuse(*arguments, **options):
     raise AssertionError("a DAG file opened a connection while it was parsed")
 
 def parse():
-    spec = importlib.util.spec_from_file_location("engagement_reports", sys.argv[1])
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    DagContext.autoregistered_dags.clear()
-    DagContext.current_autoregister_module_name = spec.name
-    spec.loader.exec_module(module)
-    return {dag.dag_id: dag for dag, _ in DagContext.autoregistered_dags}
+    dags = {}
+    for path in json.loads(sys.argv[1]):
+        name = os.path.basename(path).removesuffix(".py")
+        spec = importlib.util.spec_from_file_location(name, path)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        DagContext.autoregistered_dags.clear()
+        DagContext.current_autoregister_module_name = name
+        spec.loader.exec_module(module)
+        dags |= {dag.dag_id: dag for dag, _ in DagContext.autoregistered_dags}
+    return dags
 
 def intervals(dag, first, runs):
     timetable = coerce_to_core_timetable(dag.timetable)
@@ -79,7 +84,12 @@ for dag_id, dag in parse().items():
         "params": sorted(dag.params), "catchup": dag.catchup,
         "timetable": type(dag.timetable).__name__,
         "tasks": {task.task_id: [bool(task.doc_md), task.retries] for task in dag.tasks},
-        "outlets": [asset.name for asset in dag.get_task("publish").outlets],
+        "outlets": {
+            task.task_id: [asset.name for asset in task.outlets]
+            for task in dag.tasks
+            if task.outlets
+        },
+        "upstream": {task.task_id: sorted(task.upstream_task_ids) for task in dag.tasks},
     }
 imported = sorted({name.partition(".")[0] for name in set(sys.modules) - before})
 socket.socket.connect = connect
@@ -110,7 +120,7 @@ def parsed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
             sys.executable,
             "-c",
             _PARSE,
-            str(ROOT / "dags" / "engagement_reports.py"),
+            json.dumps(sorted(map(str, (ROOT / "dags").glob("*.py")))),
             json.dumps(CLOCKS, default=str),
             str(RUNS),
         ],
@@ -125,22 +135,34 @@ def parsed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return found
 
 
+REPORTS = {
+    "engagement_daily",
+    "engagement_weekly",
+    "engagement_monthly",
+    "engagement_on_demand",
+}
+EVENTS = "fast_events"
+
+
 def test_dag_ids(parsed: dict[str, Any]) -> None:
-    assert set(parsed["dags"]) == {
-        "engagement_daily",
-        "engagement_weekly",
-        "engagement_monthly",
-        "engagement_on_demand",
-    }
+    assert set(parsed["dags"]) == {*REPORTS, EVENTS}
 
 
 def test_dags_are_told(parsed: dict[str, Any]) -> None:
     for dag_id, dag in parsed["dags"].items():
         assert dag["doc"], dag_id
-        assert {"engagement", "report"} < set(dag["tags"])
+        assert {"engagement", "report" if dag_id in REPORTS else "events"} <= set(dag["tags"])
         assert dag["owner"] == "engagement-reports"
-        assert dag["params"] == ["end", "format", "replace", "s3_prefix", "start"]
         assert dag["catchup"] is False
+        assert all(told for name, (told, _) in dag["tasks"].items() if name != "settle"), dag_id
+        assert {retries for _, retries in dag["tasks"].values()} == {2}
+
+
+def test_parameters(parsed: dict[str, Any]) -> None:
+    of_reports = ["end", "format", "replace", "s3_prefix", "start"]
+    of_events = ["dry_run", "fan_out", "fast_ids", "lookback_days", "max_events"]
+    for dag_id, dag in parsed["dags"].items():
+        assert dag["params"] == (of_reports if dag_id in REPORTS else of_events)
 
 
 def test_tasks(parsed: dict[str, Any]) -> None:
@@ -154,11 +176,20 @@ def test_tasks(parsed: dict[str, Any]) -> None:
         "metrics.other_metrics",
     }
     steps = {"plan", "extract", "validate", "package", "publish", "clean_up"} | metrics
-    for dag_id, dag in parsed["dags"].items():
+    for dag_id in REPORTS:
         scheduled = dag_id != "engagement_on_demand"
-        assert set(dag["tasks"]) == steps | ({"settle"} if scheduled else set())
-        assert all(retries == 2 for _, retries in dag["tasks"].values())
-        assert all(told for name, (told, _) in dag["tasks"].items() if name != "settle")
+        tasks = set(parsed["dags"][dag_id]["tasks"])
+        assert tasks == steps | ({"settle"} if scheduled else set())
+
+
+def test_the_kinds_of_events_are_written_side_by_side(parsed: dict[str, Any]) -> None:
+    kinds = sorted(map(str, Kind))
+    assert parsed["dags"][EVENTS]["upstream"] == {
+        "sync_event_types": [],
+        **{key: ["sync_event_types"] for key in kinds},
+        "summary": kinds,
+        "reconcile": [],
+    }
 
 
 def test_timetables(parsed: dict[str, Any]) -> None:
@@ -171,10 +202,14 @@ def test_timetables(parsed: dict[str, Any]) -> None:
 
 def test_every_dag_has_an_asset_of_its_own(parsed: dict[str, Any]) -> None:
     assert {dag_id: dag["outlets"] for dag_id, dag in parsed["dags"].items()} == {
-        "engagement_daily": ["engagement_report_daily"],
-        "engagement_weekly": ["engagement_report_weekly"],
-        "engagement_monthly": ["engagement_report_monthly"],
-        "engagement_on_demand": ["engagement_report_on-demand"],
+        "engagement_daily": {"publish": ["engagement_report_daily"]},
+        "engagement_weekly": {"publish": ["engagement_report_weekly"]},
+        "engagement_monthly": {"publish": ["engagement_report_monthly"]},
+        "engagement_on_demand": {"publish": ["engagement_report_on-demand"]},
+        "fast_events": {
+            "summary": ["engagement_fast_events"],
+            "reconcile": ["engagement_reconciliation"],
+        },
     }
 
 
@@ -204,6 +239,10 @@ def test_scheduled_runs_report_one_period_after_the_other(
 
 def test_intervals_over_a_change_of_the_clock(parsed: dict[str, Any]) -> None:
     runs = parsed["runs"]["America/Los_Angeles"]
+    assert runs["fast_events"][:2] == [
+        ["2024-03-09T08:00:00+00:00", "2024-03-09T09:00:00+00:00", "2024-03-09T09:00:00+00:00"],
+        ["2024-03-09T09:00:00+00:00", "2024-03-09T10:00:00+00:00", "2024-03-09T10:00:00+00:00"],
+    ]
     assert runs["engagement_daily"][:2] == [
         ["2024-03-09T08:00:00+00:00", "2024-03-10T08:00:00+00:00", "2024-03-10T08:00:00+00:00"],
         ["2024-03-10T08:00:00+00:00", "2024-03-11T07:00:00+00:00", "2024-03-11T07:00:00+00:00"],
