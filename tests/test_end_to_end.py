@@ -8,7 +8,7 @@ import json
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,8 +19,8 @@ from upath import UPath
 
 from demo import app_tables, postgres
 from demo.airflow import Airflow, AirflowError, Home, running
-from demo.prepare import READER, grant_roles
-from engagement import datasets, report
+from demo.prepare import READER, WRITER, grant_roles
+from engagement import datasets, events, report
 from engagement.app_database import Address
 from engagement.datasets import Format
 from engagement.destinations import open_destination
@@ -34,6 +34,7 @@ from tests.conftest import GOLDEN
 pytestmark = pytest.mark.timeout(600)
 
 DAILY = "engagement_daily"
+EVENTS = "fast_events"
 TIMEZONE = "America/Los_Angeles"
 DAYS = [date(2025, 12, 27), date(2025, 12, 28), date(2025, 12, 29)]
 PURGED_DAY = date(2025, 12, 21)
@@ -109,6 +110,7 @@ def world(
         database_server.create_database("end_to_end_airflow"),
         reader,
         settings={
+            "AIRFLOW_CONN_APP_DB_EVENTS": database_server.uri("end_to_end_app", WRITER),
             "ENGAGEMENT_TIMEZONE": settings.timezone,
             "ENGAGEMENT_DESTINATION": settings.destination,
             "ENGAGEMENT_STAGING": settings.staging,
@@ -117,6 +119,7 @@ def world(
     since = datetime.now(UTC)
     with running(home) as airflow:
         airflow.wait_for_dag(DAILY, since)
+        airflow.wait_for_dag(EVENTS, since)
         yield World(airflow, app_uri, settings)
 
 
@@ -157,9 +160,9 @@ def mistaken(world: World) -> str:
     return run_id
 
 
-def states(world: World, run_id: str) -> dict[str, tuple[str, int]]:
+def states(world: World, run_id: str, dag_id: str = DAILY) -> dict[str, tuple[str, int]]:
     """How each task of a run stands, and how often it was tried."""
-    tasks = world.airflow.client.tasks(DAILY, run_id)
+    tasks = world.airflow.client.tasks(dag_id, run_id)
     return {task["task_id"]: (task["state"], task["try_number"]) for task in tasks}
 
 
@@ -371,3 +374,95 @@ def test_nothing_that_is_told_holds_a_secret_or_a_personal_value(
         text = "\n".join(told)
         assert PASSWORD not in text
         assert [address for address in addresses if address and address in text] == []
+
+
+HOUR = timedelta(hours=1)
+NOW = datetime(2025, 12, 15, 12, tzinfo=UTC)
+LOOKBACK_DAYS = 30
+
+
+def write_events(
+    world: World, conf: dict[str, object], ends: str = "success"
+) -> tuple[str, dict[str, dict[str, Any]]]:
+    """A run of the events' DAG as of `NOW`, and what it tells on its assets."""
+    client = world.airflow.client
+    run_id = client.trigger(EVENTS, {"lookback_days": LOOKBACK_DAYS, **conf}, (NOW - HOUR, NOW))
+    state = world.airflow.wait_for_run(EVENTS, run_id, seconds=180)
+    assert state == ends, client.failures(EVENTS, run_id)
+    return run_id, {e["name"]: e["extra"] for e in client.asset_events(EVENTS, run_id)}
+
+
+def event_rows(uri: str) -> list[tuple[Any, ...]]:
+    """The lifecycle and milestone events of a database, with the size of their fan-out."""
+    with psycopg.connect(uri) as connection:
+        return connection.execute(
+            "select type.code, event.object_id, event.user_id, event.timestamp, event.title,"
+            " event.data - 'milestone_id', (select count(*) from events_useractivityfeed as fed"
+            "  where fed.event_id = event.id)"
+            " from events_event as event"
+            " inner join events_eventtype as type on type.id = event.event_type_id"
+            " where type.code like 'fast\\_%' or type.code in"
+            "  ('devotional_available', 'user_milestone_reached')"
+            " order by 1, 2, 3, 4, 5, 6"
+        ).fetchall()
+
+
+@pytest.fixture(scope="module")
+def expected_events(database_server: postgres.Server) -> list[tuple[Any, ...]]:
+    """The same events, written by the same functions without Airflow."""
+    uri = database_server.create_database("end_to_end_events")
+    app_tables.apply_schema(uri)
+    app_tables.load_csv_folder(uri, GOLDEN / "appdb")
+    address, settings = Address.parse(uri), Settings(timezone=TIMEZONE)
+    options = events.Options(lookback_days=LOOKBACK_DAYS)
+    events.sync_event_types(address, NOW, options, settings)
+    for kind in events.Kind:
+        events.write(kind, address, NOW, options, settings)
+    return event_rows(uri)
+
+
+def test_a_dry_run_of_events_writes_nothing(world: World, resumed: Resumed) -> None:
+    before = event_rows(world.app_uri)
+    run_id, told = write_events(world, {"dry_run": True})
+    kinds = told["engagement_fast_events"]["kinds"]
+    assert sum(kind["due"] for kind in kinds.values()) > 0
+    assert {kind["written"] for kind in kinds.values()} == {0}
+    assert event_rows(world.app_uri) == before
+    table = [
+        line for line in world.airflow.client.log(EVENTS, run_id, "summary", 1) if "kind" in line
+    ]
+    assert any("written" in line and "why not" in line for line in table)
+
+
+def test_events_are_written_once(
+    world: World, resumed: Resumed, expected_events: list[tuple[Any, ...]]
+) -> None:
+    _, first = write_events(world, {})
+    assert event_rows(world.app_uri) == expected_events
+    kinds = first["engagement_fast_events"]["kinds"]
+    assert sum(kind["written"] for kind in kinds.values()) > 0
+    assert sum(kind["fan_out"] for kind in kinds.values()) > 0
+    assert first["engagement_fast_events"]["at"] == NOW.isoformat()
+
+    _, again = write_events(world, {})
+    assert {k["written"] for k in again["engagement_fast_events"]["kinds"].values()} == {0}
+    assert event_rows(world.app_uri) == expected_events
+
+    told = first["engagement_reconciliation"]
+    document = json.loads(Path(told["address"]).read_bytes())
+    assert Path(told["address"]) == world.reports / "engagement-reports" / "reconciliation.json"
+    assert document["totals"] == {name: told[name] for name in document["totals"]}
+    assert sum(document["totals"].values()) > 0
+
+
+def test_a_kind_over_its_fuse_fails_and_the_others_are_told(world: World, resumed: Resumed) -> None:
+    run_id, told = write_events(world, {"max_events": 1, "lookback_days": 400}, ends="failed")
+    found = states(world, run_id, EVENTS)
+    failed = {task for task, (state, _) in found.items() if state == "failed"}
+    assert "summary" in failed
+    assert failed & set(map(str, events.Kind))
+    # It is no use to try that again.
+    assert {found[task][1] for task in failed} == {1}
+    assert set(told) == {"engagement_reconciliation"}
+    text = "\n".join(world.airflow.client.log(EVENTS, run_id, "summary", 1))
+    assert "these kinds failed: " in text
