@@ -14,4 +14,8 @@ COPY --chown=airflow:0 demo /opt/airflow/demo
 # The command line finds the package where Airflow does: docker compose exec scheduler
 # python -m engagement report
 ENV PYTHONPATH=/opt/airflow/plugins
+
+# Schedules read the time zone rules that the reports do: those of the package tzdata.
+ENV PYTHONTZPATH=
+
 USER airflow

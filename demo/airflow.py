@@ -62,6 +62,8 @@ class Home:
         url = f"http://{HOST}:{port}"
         ours = {
             "AIRFLOW_HOME": str(self.folder),
+            # Schedules read the time zone rules that the reports do: those of the package tzdata.
+            "PYTHONTZPATH": "",
             "AIRFLOW__CORE__DAGS_FOLDER": str(self.dags),
             "AIRFLOW__CORE__PLUGINS_FOLDER": str(self.plugins),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",

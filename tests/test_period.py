@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+import zoneinfo
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
-from zoneinfo import ZoneInfo, available_timezones
+from importlib import resources
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from demo import airflow
+from engagement import period as period_module
 from engagement.errors import UsageError
 from engagement.period import (
     Cadence,
@@ -38,10 +45,13 @@ ZONES = (
 )
 
 
+TIMEZONES = resources.files("tzdata").joinpath("zones").read_text("utf-8").split()
+
+
 @cache
 def plain_first_instant(day: date, timezone: str) -> datetime:
     """The first minute at which a clock in `timezone` shows `day`, or later where it skips it."""
-    zone = ZoneInfo(timezone)
+    zone = parse_timezone(timezone)
     instant = datetime(day.year, day.month, day.day, tzinfo=UTC) - timedelta(hours=26)
     while instant.astimezone(zone).date() < day:
         instant += MINUTE
@@ -51,7 +61,7 @@ def plain_first_instant(day: date, timezone: str) -> datetime:
 @cache
 def clock_changes(timezone: str) -> list[date]:
     """The dates before which the clock was moved, from `FIRST` to `LAST`."""
-    zone = ZoneInfo(timezone)
+    zone = parse_timezone(timezone)
     noons = [
         datetime(FIRST.year, FIRST.month, FIRST.day, 12, tzinfo=UTC) + n * DAY
         for n in range((LAST - FIRST).days)
@@ -122,8 +132,8 @@ def test_an_interval_of_whole_days_is_their_period(period: Period) -> None:
 
 def test_days_begin_with_a_half_minute() -> None:
     months = [date(year, month, 1) for year in range(1970, 2038) for month in range(1, 13)]
-    for timezone in sorted(available_timezones()):
-        zone = ZoneInfo(timezone)
+    for timezone in TIMEZONES:
+        zone = parse_timezone(timezone)
         odd = [day for day in months if first_instant(day, zone).timestamp() % 30]
         assert odd == [], timezone
 
@@ -155,12 +165,12 @@ def test_days_on_which_the_clock_is_moved(day: str, timezone: str, start: str, h
 
 def test_a_day_whose_midnight_lies_inside_a_gap_begins_when_the_clock_resumes() -> None:
     # From 23:30 to 00:30.
-    begins = first_instant(date(1919, 3, 31), ZoneInfo("America/Toronto"))
+    begins = first_instant(date(1919, 3, 31), parse_timezone("America/Toronto"))
     assert begins == utc("1919-03-31T04:30")
 
 
 def test_a_day_that_has_begun_goes_on_while_the_clock_shows_the_day_before_once_more() -> None:
-    zone = ZoneInfo("America/St_Johns")
+    zone = parse_timezone("America/St_Johns")
     late = utc("2010-11-07T03:00")
     assert late.astimezone(zone).date() == date(2010, 11, 6)
     assert local_date(late, zone) == date(2010, 11, 7)
@@ -266,6 +276,100 @@ def test_the_first_and_the_last_date_have_their_24_hours(day: str, timezone: str
     assert period.end_instant - period.start_instant == DAY
 
 
+def test_every_name_of_the_package_is_a_time_zone() -> None:
+    assert len(TIMEZONES) > 500
+    for name in TIMEZONES:
+        zone = parse_timezone(name)
+        assert (str(zone), zone.key) == (name, name)
+        assert parse_timezone(name) is zone is Period.parse("2024-01-05", "2024-01-05", name).zone
+
+
+@pytest.fixture
+def other_rules(tmp_path: Path) -> Iterator[None]:
+    """A machine that has Los Angeles on the clock of Tokyo, and zones that nobody else has."""
+    tokyo = resources.files("tzdata").joinpath("zoneinfo", "Asia", "Tokyo").read_bytes()
+    (tmp_path / "America").mkdir()
+    for name in ("America/Los_Angeles", "localtime", "Ours"):
+        (tmp_path / name).write_bytes(tokyo)
+    before = zoneinfo.TZPATH
+    zoneinfo.reset_tzpath([str(tmp_path)])
+    zoneinfo.ZoneInfo.clear_cache()
+    period_module._read_timezone.cache_clear()
+    yield
+    zoneinfo.reset_tzpath(before)
+    zoneinfo.ZoneInfo.clear_cache()
+    period_module._read_timezone.cache_clear()
+
+
+@pytest.mark.usefixtures("other_rules")
+def test_the_rules_are_those_of_the_package_not_of_the_machine() -> None:
+    machine = zoneinfo.ZoneInfo("America/Los_Angeles")
+    assert utc("2024-01-05T12:00").astimezone(machine).hour == 21
+    period = Period.parse("2024-01-05", "2024-01-05", "America/Los_Angeles")
+    assert period.start_instant == utc("2024-01-05T08:00")
+    for name in ("localtime", "Ours"):
+        assert zoneinfo.ZoneInfo(name).key == name
+        with pytest.raises(UsageError, match=f"time zone '{name}' is unknown"):
+            parse_timezone(name)
+
+
+@pytest.mark.usefixtures("other_rules")
+def test_an_interval_that_other_rules_cut_is_told_as_such() -> None:
+    zone = "America/Los_Angeles"
+    with pytest.raises(UsageError) as caught:
+        Period.of_interval(utc("2024-01-04T15:00"), utc("2024-01-05T15:00"), zone)
+    told = str(caught.value)
+    assert told.startswith(
+        "the data interval 2024-01-04T15:00:00+00:00 to 2024-01-05T15:00:00+00:00 is cut by the "
+        "machine's rules for America/Los_Angeles, which differ from those of the package tzdata: "
+    )
+    assert "PYTHONTZPATH" in told
+    # Neither rules have a midnight then.
+    with pytest.raises(UsageError, match="is not made of whole days in America/Los_Angeles"):
+        Period.of_interval(utc("2024-01-04T15:00"), utc("2024-01-05T16:00"), zone)
+    right = Period.of_interval(utc("2024-01-04T08:00"), utc("2024-01-05T08:00"), zone)
+    assert right == Period.parse("2024-01-04", "2024-01-04", zone)
+
+
+def test_airflow_is_started_with_the_same_rules(tmp_path: Path) -> None:
+    """Its schedules read the machine's, where there is a path to those."""
+    home = airflow.Home(tmp_path, "postgresql://a@b/c", "postgresql://d@e/f")
+    assert home.environment(1234)["PYTHONTZPATH"] == ""
+    image = (Path(__file__).parents[1] / "Dockerfile").read_text(encoding="utf-8")
+    assert "ENV PYTHONTZPATH=\n" in image
+    done = subprocess.run(
+        [sys.executable, "-c", "import zoneinfo; print(zoneinfo.TZPATH)"],
+        env={"PYTHONTZPATH": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout == "()\n"
+
+
+@settings(max_examples=150, deadline=None)
+@given(periods(), st.timedeltas(timedelta(0), 400 * DAY))
+def test_weeks_begin_on_mondays_and_leave_no_gap(period: Period, before: timedelta) -> None:
+    since = period.start_instant - before
+    weeks = period.weeks_since((since - utc("1970-01-01")) // timedelta.resolution)
+    assert {week.monday.weekday() for week in weeks} == {0}
+    assert [week.start for week in weeks] == [
+        plain_first_instant(week.monday, period.timezone) for week in weeks
+    ]
+    assert [week.end for week in weeks[:-1]] == [week.start for week in weeks[1:]]
+    assert weeks[-1].end == plain_first_instant(weeks[-1].monday + 7 * DAY, period.timezone)
+    assert weeks[0].start <= since < weeks[0].end
+    assert timedelta(0) <= period.end - weeks[-1].monday < 7 * DAY
+
+
+@pytest.mark.parametrize("timezone", ["UTC", "America/Juneau", "Asia/Manila", "Asia/Tokyo"])
+@pytest.mark.parametrize("epoch_us", [-(2**63) + 1, -62_200_000_000_000_000])
+def test_the_first_of_all_weeks(timezone: str, epoch_us: int) -> None:
+    [first, *_, last] = Period.parse("1970-01-01", "1970-01-01", timezone).weeks_since(epoch_us)
+    assert (first.monday, last.monday) == (date(1, 1, 8), date(1969, 12, 29))
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -279,6 +383,13 @@ def test_the_first_and_the_last_date_have_their_24_hours(day: str, timezone: str
         "/usr/share/zoneinfo/UTC",
         "/etc/passwd",
         "tzdata.zi",
+        "zones",
+        # Only some machines have them, and not all of those mean the same by them.
+        "localtime",
+        "posixrules",
+        "posix/UTC",
+        "right/UTC",
+        "utc",
         "UTC\n",
         "UTC\0",
         "\ud800",

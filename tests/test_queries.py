@@ -13,7 +13,7 @@ from engagement import datasets, extract, quality, queries
 from engagement.app_database import Address, snapshot
 from engagement.datasets import Counts, Group, MeanGap, Part, Rows, Values
 from engagement.period import Period
-from engagement.session import DAYS, Session
+from engagement.session import DAYS, WEEKS, Session
 from engagement.settings import Settings
 
 FILES = sorted(queries.folder().rglob("*.sql"))
@@ -62,6 +62,13 @@ UNSTEADY = re.compile(
 )
 # The clock as a text that is cast.
 UNSTEADY_TEXTS = {"now", "today", "tomorrow", "yesterday"}
+# What reads an instant in the time zone of the session, or in one that the database knows.
+ZONED = re.compile(
+    r"\bat\s+time\s+zone\b|\btimezone\b|\bto_char\s*\(|\bextract\s*\("
+    r"|\b(?:date_trunc|date_part|datepart|date_bin|time_bucket)\s*\("
+    r"|::\s*(?:date|time|timestamp)\b(?!\[)|\bas\s+(?:date|time|timestamp)\s*\)",
+    re.IGNORECASE,
+)
 WRITES = re.compile(r"\s*(?:insert|update|delete|merge)\b", re.IGNORECASE)
 EVERYTHING = re.compile(r"\bselect\s+(?:distinct\s+|all\s+)?(?:\w+\.)?\*", re.IGNORECASE)
 
@@ -155,6 +162,35 @@ def test_what_reads_the_clock_or_chance_is_found(query: str) -> None:
 )
 def test_what_only_looks_like_it_is_not(query: str) -> None:
     assert unsteady(query) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_cuts_days_by_the_rules_of_a_database(name: str) -> None:
+    """Days and weeks come as instants, cut by one time zone database for all."""
+    assert ZONED.findall(code(queries.read(name))) == []
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "select timestamp at time zone 'UTC' from t",
+        "select at AT  TIME\nZONE $zone from t",
+        "select timezone('UTC', at) from t",
+        "select date_trunc('week', at) from t",
+        "select date_bin('1 day', at, $origin) from t",
+        "select time_bucket(interval '7' day, at) from t",
+        "set TimeZone = 'UTC'",
+        "select current_setting('TimeZone')",
+        "select at::date, at :: timestamp from t",
+        "select cast(at as date)",
+        "select cast(t.at as timestamp )",
+        "select extract(hour from at)",
+        "select date_part('hour', at)",
+        "select to_char(at, 'YYYY')",
+    ],
+)
+def test_what_cuts_days_by_the_rules_of_a_database_is_found(query: str) -> None:
+    assert ZONED.findall(code(query))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -255,4 +291,9 @@ def test_every_table_has_its_queries_and_no_query_is_unused() -> None:
         "extract/lookup/fast_content_type_ids",
     }
     assert set(in_folder("quality")) == {f"quality/{table}" for table in (*quality.TABLES, DAYS)}
-    assert set(in_folder("duckdb")) == {"duckdb/functions", f"duckdb/{DAYS}"}
+    assert set(in_folder("duckdb")) == {
+        "duckdb/functions",
+        "duckdb/first_registration",
+        f"duckdb/{DAYS}",
+        f"duckdb/{WEEKS}",
+    }

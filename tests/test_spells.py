@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from engagement import engine
+from engagement import engine, period
 from engagement.datasets import Format
 from engagement.period import Period
 from engagement.settings import Settings
@@ -34,6 +35,9 @@ PERIODS = (
     # A Monday without a midnight, and one after a Sunday that has its last hour twice.
     Period.parse("2021-03-22", "2021-03-28", "Asia/Tehran"),
     Period.parse("2020-09-21", "2020-09-22", "Asia/Tehran"),
+    # The rules changed of late, so that time zone databases of different age disagree.
+    Period.parse("2026-11-09", "2026-11-15", "America/Havana"),
+    Period.parse("2026-11-09", "2026-11-15", "America/Vancouver"),
 )
 
 
@@ -295,7 +299,7 @@ def cohorts(world: World) -> list[dict[str, Any]]:
         year, week, _ = monday.isocalendar()
         rows.append(
             {
-                "cohort_week": f"{year}-W{week:02}",
+                "cohort_week": f"{year:04}-W{week:02}",
                 "cohort_start_date": str(monday),
                 "total_users": len(ids),
                 "active_users": len(active),
@@ -366,3 +370,69 @@ def test_membership_is_what_the_history_tells(world: World) -> None:
     other = found["other_metrics"]
     assert other["engagement_patterns"]["cross_engagement"] == cross_engagement(world)
     assert other["top_fasts_by_joins"] == top_fasts(world)
+
+
+def registrations(of: Period, *instants: datetime) -> World:
+    """A user with an activity for each of the instants, and nothing else."""
+    users = [User(n, instant) for n, instant in enumerate(instants, start=1)]
+    return World(of, users, [], [], set(), [user.id for user in users], {JOIN: 1, LEAVE: 2})
+
+
+def around(asked: Period) -> Iterator[datetime]:
+    """Every half hour about the period's bounds."""
+    for instant in (asked.start_instant, asked.end_instant):
+        yield from (instant + n * timedelta(minutes=30) for n in range(-8, 9))
+
+
+def assert_cohorts(world: World) -> None:
+    found = computed(world.tables(), world.period, ["retention_cohorts"])
+    assert found == {"retention_cohorts": cohorts(world)}
+
+
+def test_weeks_are_cut_by_the_rules_that_cut_the_days(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever another time zone database says: this one has Vancouver on Havana's clock."""
+    zones = {"America/Vancouver": "America/Havana", "UTC": "UTC"}
+    other = {name: period.parse_timezone(zone) for name, zone in zones.items()}
+    monkeypatch.setattr(period, "_read_timezone", other.__getitem__)
+    asked = Period.parse("2026-01-12", "2026-01-18", "America/Vancouver")
+    assert_cohorts(registrations(asked, *around(asked)))
+
+
+@pytest.mark.parametrize("timezone", ["America/Havana", "America/Vancouver"])
+def test_weeks_where_the_rules_changed_of_late(timezone: str) -> None:
+    """Databases of different age disagree: nobody is in a week that begins after the end."""
+    asked = Period.parse("2026-11-09", "2026-11-15", timezone)
+    world = registrations(asked, *around(asked))
+    assert [row["cohort_start_date"] for row in cohorts(world)] == ["2026-11-09", "2026-11-02"]
+    assert_cohorts(world)
+
+
+@pytest.mark.parametrize("timezone", ["UTC", "America/Juneau", "Asia/Manila"])
+def test_registrations_of_long_ago(timezone: str) -> None:
+    """Local mean time, which has seconds, long before there were time zones."""
+    asked = Period.parse("2026-01-12", "2026-01-18", timezone)
+    weeks = (
+        datetime(year, 1, 1, tzinfo=UTC) + n * DAY for year in (2, 201, 1883) for n in range(7)
+    )
+    instants = [
+        datetime.combine(day, time.min, asked.zone).astimezone(UTC) + n * TICK
+        for day in weeks
+        for n in (-1, 0)
+    ]
+    world = registrations(asked, *instants)
+    assert {row["cohort_week"] for row in cohorts(world)} > {"0002-W01", "0201-W01", "1883-W01"}
+    assert_cohorts(world)
+
+
+def test_registrations_before_all_weeks_are_of_the_first() -> None:
+    asked = Period.parse("2026-01-12", "2026-01-18", "Asia/Tokyo")
+    world = registrations(asked, datetime(1, 1, 2, tzinfo=UTC), datetime(1, 1, 9, tzinfo=UTC))
+    [row] = computed(world.tables(), asked, ["retention_cohorts"])["retention_cohorts"]
+    assert (row["cohort_week"], row["cohort_start_date"]) == ("0001-W02", "0001-01-08")
+    assert row["total_users"] == row["active_users"] == 2
+
+
+def test_nobody_has_registered_before_the_end() -> None:
+    asked = Period.parse("2026-01-12", "2026-01-18")
+    world = registrations(asked, asked.end_instant)
+    assert computed(world.tables(), asked, ["retention_cohorts"]) == {"retention_cohorts": []}

@@ -6,7 +6,9 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from functools import cache
+from importlib import resources
+from zoneinfo import ZoneInfo
 
 from engagement.errors import UsageError
 
@@ -14,6 +16,10 @@ _ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _EARLIEST = date(1970, 1, 1)
 _LATEST = date(9998, 12, 31)
 _DAY = timedelta(days=1)
+_WEEK = timedelta(days=7)
+# The first Monday all around which there are dates, in any time zone.
+_FIRST_WEEK = date(1, 1, 8)
+_UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LONGEST_MONTH = 31
 
 
@@ -32,14 +38,29 @@ def parse_date(text: str, name: str = "date") -> date:
 
 
 def parse_timezone(name: str) -> ZoneInfo:
-    """The IANA time zone `name`; raises UsageError where there is none of that name."""
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
+    """The IANA time zone `name`; raises UsageError where there is none of that name.
+
+    Its rules are those of the package tzdata, whatever the machine's own are: the same report has
+    the same days everywhere. The same name gives the same object; it cannot be pickled.
+    """
+    # A name that the machine alone knows, such as localtime, means another zone elsewhere.
+    if name not in _timezone_names():
         raise UsageError(
             f"time zone {name!r} is unknown: expected an IANA name, for example UTC or "
             "America/Los_Angeles"
-        ) from None
+        )
+    return _read_timezone(name)
+
+
+@cache
+def _timezone_names() -> frozenset[str]:
+    return frozenset(resources.files("tzdata").joinpath("zones").read_text("utf-8").split())
+
+
+@cache
+def _read_timezone(name: str) -> ZoneInfo:
+    with resources.files("tzdata").joinpath("zoneinfo", *name.split("/")).open("rb") as file:
+        return ZoneInfo.from_file(file, key=name)
 
 
 def first_instant(day: date, zone: ZoneInfo) -> datetime:
@@ -73,11 +94,28 @@ def _begins(instant: datetime, day: date, zone: ZoneInfo) -> bool:
     return wall == datetime.combine(day, time.min) or instant == first_instant(day, zone)
 
 
+def _differs(one: ZoneInfo, other: ZoneInfo, *instants: datetime) -> bool:
+    """Whether the two clocks show one of the instants differently."""
+    return any(
+        instant.astimezone(one).utcoffset() != instant.astimezone(other).utcoffset()
+        for instant in instants
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Day:
     """One calendar day and the half-open interval of UTC instants that it spans."""
 
     date: date
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Week:
+    """One week, by its Monday, and the half-open interval of UTC instants that it spans."""
+
+    monday: date
     start: datetime
     end: datetime
 
@@ -118,6 +156,17 @@ class Period:
         zone = parse_timezone(timezone)
         first, after = local_date(start, zone), local_date(end, zone)
         if not (first < after and _begins(start, first, zone) and _begins(end, after, zone)):
+            # What cut the interval reads the machine's rules.
+            machine = ZoneInfo(timezone)
+            if all(moment.astimezone(machine).time() == time.min for moment in (start, end)) and (
+                _differs(machine, zone, start, end)
+            ):
+                raise UsageError(
+                    f"the data interval {start.isoformat()} to {end.isoformat()} is cut by the "
+                    f"machine's rules for {timezone}, which differ from those of the package "
+                    "tzdata: set PYTHONTZPATH to nothing wherever Airflow runs, then trigger the "
+                    "run with the parameters start and end"
+                )
             raise UsageError(
                 f"the data interval {start.isoformat()} to {end.isoformat()} is not made of whole "
                 f"days in {timezone}: set the parameters start and end, or give an interval from "
@@ -129,7 +178,7 @@ class Period:
     @property
     def zone(self) -> ZoneInfo:
         """The report time zone."""
-        return ZoneInfo(self.timezone)
+        return parse_timezone(self.timezone)
 
     @property
     def start_instant(self) -> datetime:
@@ -149,6 +198,22 @@ class Period:
         dates = [self.start + n * _DAY for n in range(count + 1)]
         instants = [first_instant(day, zone) for day in dates]
         return [Day(dates[n], instants[n], instants[n + 1]) for n in range(count)]
+
+    def weeks_since(self, epoch_us: int) -> list[Week]:
+        """Every week from the one that holds an instant to the one that holds the period's end.
+
+        The instant is in microseconds since 1970, UTC. Weeks begin on Monday; the first there is
+        begins on 0001-01-08, and stands for every week before it too.
+        """
+        zone = self.zone
+        floor = first_instant(_FIRST_WEEK, zone)
+        since = max(epoch_us, (floor - _UNIX_EPOCH) // timedelta.resolution)
+        first = local_date(_UNIX_EPOCH + since * timedelta.resolution, zone)
+        first, last = (day - day.weekday() * _DAY for day in (first, self.end))
+        count = (last - first) // _WEEK + 1
+        mondays = [first + n * _WEEK for n in range(count + 1)]
+        instants = [first_instant(monday, zone) for monday in mondays]
+        return [Week(mondays[n], instants[n], instants[n + 1]) for n in range(count)]
 
     @property
     def label(self) -> str:

@@ -17,6 +17,8 @@ from engagement.period import Period
 
 DAYS = "days"
 """The days of the period with their instants, beside the extracted tables."""
+WEEKS = "weeks"
+"""The weeks from the first registration's to the period's end, with their instants."""
 
 _RELATION = re.compile(r"\b(?:from|join)\s+([a-z_]+)", re.IGNORECASE)
 _DISK = ("No space left on device", "Disk quota exceeded", "File too large", "Permission denied")
@@ -41,7 +43,9 @@ def open_session(
                     "memory_limit": f"{memory_limit_mb}MB",
                     "temp_directory": spill,
                     "autoinstall_known_extensions": False,
-                    "TimeZone": period.timezone,
+                    # DuckDB has time zone rules of its own, and takes the machine's zone where it
+                    # is told none. No query is to use either: days and weeks come as instants.
+                    "TimeZone": "UTC",
                 }
             )
         ) as connection,
@@ -115,6 +119,17 @@ class Session:
                 "ends": [day.end for day in days],
             }
             self.connection.execute(f"create temp table {relation} as {text}", values)
+        elif relation == WEEKS:
+            text = self.query("duckdb/first_registration")
+            [(first,)] = self.connection.execute(text, self.bound(text)).fetchall()
+            weeks = self._period.weeks_since(first)
+            text = queries.read("duckdb/weeks")
+            values = {
+                "mondays": [week.monday for week in weeks],
+                "starts": [week.start for week in weeks],
+                "ends": [week.end for week in weeks],
+            }
+            self.connection.execute(f"create temp table {relation} as {text}", values)
         elif relation in self._shared:
             text = self.query(f"metrics/shared/{relation}")
             self.connection.execute(f"create temp table {relation} as {text}", self.bound(text))
@@ -140,4 +155,6 @@ def tables_read(names: Iterable[str]) -> set[str]:
             found.add(relation)
             if relation in shared:
                 todo.append(queries.read(f"metrics/shared/{relation}"))
-    return found - shared - {DAYS}
+            elif relation == WEEKS:
+                todo.append(queries.read("duckdb/first_registration"))
+    return found - shared - {DAYS, WEEKS}
