@@ -33,15 +33,17 @@ SQL_TYPES = {
     Type.DATETIME: "timestamptz",
     Type.COUNTS: "map(varchar, bigint)",
 }
-# Types that are easily taken for the right ones; DuckDB counts and compares them like those.
+# Types that are easily taken for the right ones, which DuckDB counts and compares like those, and
+# types that it compares with nothing.
 WRONG_SQL_TYPES = {
-    Type.INTEGER: "hugeint",
-    Type.NUMBER: "float",
-    Type.STRING: "blob",
-    Type.DATE: "timestamp",
-    Type.DATETIME: "timestamp",
-    Type.COUNTS: "map(varchar, integer)",
+    Type.INTEGER: ("hugeint", "varchar"),
+    Type.NUMBER: ("float", "varchar"),
+    Type.STRING: ("blob", "integer[]"),
+    Type.DATE: ("timestamp", "varchar", "integer"),
+    Type.DATETIME: ("timestamp", "varchar"),
+    Type.COUNTS: ("map(varchar, integer)", "varchar"),
 }
+END = date(2026, 12, 31)
 COLUMNS = [
     pytest.param(dataset, column, id=f"{dataset.name}.{column.name}")
     for dataset in datasets.TABLES
@@ -86,10 +88,16 @@ def relation(
     return connection.table("result")
 
 
+def check_rows(
+    dataset: Dataset, found: duckdb.DuckDBPyRelation, end: date = END
+) -> tuple[int, dict[str, int]]:
+    return contracts.check_rows(dataset, found, end)
+
+
 def breaches(dataset: Dataset, found: duckdb.DuckDBPyRelation) -> list[str]:
     """What check_rows finds broken."""
     with pytest.raises(DataQualityError) as caught:
-        contracts.check_rows(dataset, found)
+        check_rows(dataset, found)
     return told(caught.value, dataset.name)
 
 
@@ -104,7 +112,7 @@ def told(error: DataQualityError, name: str) -> list[str]:
 
 @pytest.mark.parametrize("dataset", datasets.TABLES, ids=lambda dataset: dataset.name)
 def test_rows_that_keep_the_contract(dataset: Dataset) -> None:
-    rows, measures = contracts.check_rows(
+    rows, measures = check_rows(
         dataset, relation(dataset, [row(dataset, number) for number in range(3)])
     )
     assert rows == 3
@@ -113,7 +121,7 @@ def test_rows_that_keep_the_contract(dataset: Dataset) -> None:
 
 @pytest.mark.parametrize("dataset", datasets.TABLES, ids=lambda dataset: dataset.name)
 def test_no_rows_keep_every_contract(dataset: Dataset) -> None:
-    rows, measures = contracts.check_rows(dataset, relation(dataset, []))
+    rows, measures = check_rows(dataset, relation(dataset, []))
     assert rows == 0
     assert measures == dict.fromkeys(dataset.measures, 0)
 
@@ -122,7 +130,7 @@ def test_measures() -> None:
     """Each is that of its name, after as many conditions as the dataset has."""
     participation = datasets.USER_FAST_PARTICIPATION
     spells = [row(participation, n, status=status) for n, status in enumerate(["active", "left"])]
-    assert contracts.check_rows(participation, relation(participation, spells)) == (
+    assert check_rows(participation, relation(participation, spells)) == (
         2,
         {"active": 1},
     )
@@ -131,7 +139,7 @@ def test_measures() -> None:
         row(fasts, 0, participants=1, joins_in_period=20, leaves_in_period=300),
         row(fasts, 1, participants=4, joins_in_period=50, leaves_in_period=600),
     ]
-    assert contracts.check_rows(fasts, relation(fasts, rows)) == (
+    assert check_rows(fasts, relation(fasts, rows)) == (
         2,
         {"participants": 5, "joins": 70, "leaves": 900},
     )
@@ -140,7 +148,7 @@ def test_measures() -> None:
         row(cohorts, 0, total_users=5, active_users=5),
         row(cohorts, 1, total_users=1, active_users=2),
     ]
-    assert contracts.check_rows(cohorts, relation(cohorts, rows)) == (
+    assert check_rows(cohorts, relation(cohorts, rows)) == (
         2,
         {"active_users": 7, "more_active_than_total": 1},
     )
@@ -159,17 +167,31 @@ def test_other_columns(change: str) -> None:
     dataset = datasets.NEW_USERS
     changed = relation(dataset, [row(dataset, 0)]).project(change)
     with pytest.raises(DataQualityError) as caught:
-        contracts.check_rows(dataset, changed)
+        check_rows(dataset, changed)
     message = str(caught.value)
     assert message.startswith("dataset new_users_over_time breaks its contract: columns [")
     assert f"columns {changed.columns}, expected ['date', 'count']" in message
     assert "include/sql/metrics/new_users_over_time.sql" in message
 
 
-@pytest.mark.parametrize(("dataset", "column"), COLUMNS)
-def test_a_column_of_another_type(dataset: Dataset, column: Column) -> None:
-    wrong = f"enum{column.values}" if column.values else WRONG_SQL_TYPES[column.type]
-    found = relation(dataset, [row(dataset, 1)], {column.name: wrong})
+WRONG_COLUMNS = [
+    pytest.param(dataset, column, wrong, id=f"{dataset.name}.{column.name}-{wrong}")
+    for dataset in datasets.TABLES
+    for column in dataset.columns
+    for wrong in (
+        *((f"enum{column.values}",) if column.values else ()),
+        *WRONG_SQL_TYPES[column.type],
+    )
+]
+
+
+@pytest.mark.parametrize(("dataset", "column", "wrong"), WRONG_COLUMNS)
+def test_a_column_of_another_type(dataset: Dataset, column: Column, wrong: str) -> None:
+    found = relation(dataset, [row(dataset, 1)])
+    columns = (
+        f"null::{wrong} as {each.name}" if each is column else each.name for each in dataset.columns
+    )
+    found = found.project(", ".join(columns))
     [told_type] = [str(each) for each in found.project(f'"{column.name}"').types]
     assert breaches(dataset, found) == [
         f"column {column.name} has type {told_type}, expected {column.type}"
@@ -179,17 +201,17 @@ def test_a_column_of_another_type(dataset: Dataset, column: Column) -> None:
 def test_integers_of_both_widths_are_integers() -> None:
     dataset = datasets.FASTS
     found = relation(dataset, [row(dataset, 1)], {"fast_id": "integer", "participants": "bigint"})
-    assert contracts.check_rows(dataset, found)[0] == 1
+    assert check_rows(dataset, found)[0] == 1
 
 
 @pytest.mark.parametrize(("dataset", "column"), COLUMNS)
 def test_null(dataset: Dataset, column: Column) -> None:
     rows = [row(dataset, 1), row(dataset, 2, **{column.name: None})]
     if column.nullable:
-        assert contracts.check_rows(dataset, relation(dataset, rows))[0] == 2
+        assert check_rows(dataset, relation(dataset, rows))[0] == 2
     else:
         assert breaches(dataset, relation(dataset, rows)) == [
-            f"column {column.name} is null in 1 rows"
+            f"column {column.name} is null in 1 row"
         ]
 
 
@@ -219,7 +241,7 @@ def test_bounds(dataset: Dataset, column: Column) -> None:
         if bound is None:
             continue
         kept = relation(dataset, [row(dataset, 1, **{column.name: bound})])
-        assert contracts.check_rows(dataset, kept)[0] == 1
+        assert check_rows(dataset, kept)[0] == 1
         rows = [row(dataset, n, **{column.name: bound + step * (n > 1)}) for n in (1, 2, 3)]
         found = breaches(dataset, relation(dataset, rows))
         assert f"column {column.name} {side} {bound} in 2 rows" in found
@@ -231,7 +253,7 @@ def test_the_only_maximum() -> None:
     dataset = datasets.RETENTION_COHORTS
     rows = [row(dataset, 1, retention_rate=100.0), row(dataset, 2, retention_rate=100.01)]
     assert breaches(dataset, relation(dataset, rows)) == [
-        "column retention_rate above 100 in 1 rows"
+        "column retention_rate above 100 in 1 row"
     ]
 
 
@@ -244,6 +266,59 @@ def test_an_unknown_value() -> None:
     ]
 
 
+NUMBERS = [
+    pytest.param(dataset, column, id=f"{dataset.name}.{column.name}")
+    for dataset in datasets.TABLES
+    for column in dataset.columns
+    if column.type is Type.NUMBER
+]
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize(("dataset", "column"), NUMBERS)
+def test_no_finite_number(dataset: Dataset, column: Column, number: str) -> None:
+    rows = [row(dataset, 1), row(dataset, 2, **{column.name: float(number)})]
+    assert breaches(dataset, relation(dataset, rows)) == [
+        f"column {column.name} no finite number in 1 row"
+    ]
+
+
+@pytest.mark.parametrize("count", [-1, None])
+def test_a_wrong_count(count: int | None) -> None:
+    dataset = datasets.USER_ACTIVITY
+    rows = [
+        row(dataset, 1, by_type={"event": 1, "milestone": count}),
+        row(dataset, 2, by_type={"milestone": count, "event": count}),
+        row(dataset, 3, by_type={"event": 0}),
+        row(dataset, 4, by_type={}),
+    ]
+    assert breaches(dataset, relation(dataset, rows)) == [
+        "column by_type a count that is no whole number from 0 up in 2 rows"
+    ]
+
+
+def test_no_date_is_after_the_end() -> None:
+    """Days and the Mondays of cohorts; what else has a time may be of any."""
+    dated = [
+        (dataset, column)
+        for dataset in datasets.TABLES
+        for column in dataset.columns
+        if column.type is Type.DATE
+    ]
+    assert [(dataset.name, column.name) for dataset, column in dated] == [
+        ("new_users_over_time", "date"),
+        ("retention_cohorts", "cohort_start_date"),
+    ]
+    for dataset, column in dated:
+        days = [END - timedelta(1), END, END + timedelta(1), END + timedelta(7)]
+        rows = [row(dataset, n, **{column.name: day}) for n, day in enumerate(days)]
+        found = relation(dataset, rows)
+        assert check_rows(dataset, found, END + timedelta(7))[0] == 4
+        assert breaches(dataset, found) == [
+            f"column {column.name} after the period's end in 2 rows"
+        ]
+
+
 @pytest.mark.parametrize("dataset", datasets.TABLES, ids=lambda dataset: dataset.name)
 def test_a_repeated_key(dataset: Dataset) -> None:
     rows = [row(dataset, number) for number in (1, 1, 2, 2, 2, 3)]
@@ -252,15 +327,15 @@ def test_a_repeated_key(dataset: Dataset) -> None:
             f"key {', '.join(dataset.key)} repeated in 3 rows"
         ]
     else:
-        assert contracts.check_rows(dataset, relation(dataset, rows))[0] == 6
+        assert check_rows(dataset, relation(dataset, rows))[0] == 6
 
 
 def test_a_key_of_two_columns_is_the_pair() -> None:
     pairs = replace(datasets.FASTS, key=("fast_id", "church_name"))
     apart = [row(pairs, 1), row(pairs, 1, church_name="another"), row(pairs, 2)]
-    assert contracts.check_rows(pairs, relation(pairs, apart))[0] == 3
+    assert check_rows(pairs, relation(pairs, apart))[0] == 3
     assert breaches(pairs, relation(pairs, [*apart, row(pairs, 2)])) == [
-        "key fast_id, church_name repeated in 1 rows"
+        "key fast_id, church_name repeated in 1 row"
     ]
 
 
@@ -270,13 +345,11 @@ def test_every_breach_is_told_and_no_value() -> None:
         row(dataset, 1, user_id=-4711, username=None, status="secret"),
         row(dataset, 2, user_id=-4712, email=None),
     ]
-    found = relation(dataset, rows, {"left_at": "timestamp"})
-    assert breaches(dataset, found) == [
-        "column left_at has type TIMESTAMP, expected datetime",
+    assert breaches(dataset, relation(dataset, rows)) == [
         "column user_id below 0 in 2 rows",
-        "column username is null in 1 rows",
-        "column email is null in 1 rows",
-        "column status unknown value in 1 rows",
+        "column username is null in 1 row",
+        "column email is null in 1 row",
+        "column status unknown value in 1 row",
     ]
 
 
@@ -397,7 +470,45 @@ def test_a_value_below_its_bound_in_an_object(path: tuple[str | int, ...], colum
     assert object_breaches(changed(path, below)) == [f"{dotted(path)} below 0"]
 
 
-@pytest.mark.parametrize("count", [-1, 1.0, "1", None])
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize(("path", "column"), VALUES)
+def test_no_finite_number_in_an_object(
+    path: tuple[str | int, ...], column: Column, number: str
+) -> None:
+    told = "no finite number" if column.type is Type.NUMBER else f"no {column.type}"
+    assert object_breaches(changed(path, float(number))) == [f"{dotted(path)} is {told}"]
+
+
+@pytest.mark.parametrize(
+    ("value", "breach"),
+    [
+        ({"share": 100.0, "status": "left"}, None),
+        ({"share": 100.01, "status": "left"}, "whole.share above 100"),
+        ({"share": -0.01, "status": "left"}, "whole.share below 0"),
+        ({"share": 1.0, "status": "secret"}, "whole.status unknown value"),
+        ({"share": True, "status": "left"}, "whole.share is no number"),
+    ],
+)
+def test_the_other_bounds_in_an_object(value: dict[str, Any], breach: str | None) -> None:
+    """No value of the report's object has them today."""
+    columns = (
+        Column("share", Type.NUMBER, "A share.", minimum=0, maximum=100),
+        Column("status", Type.STRING, "A status.", values=("active", "left")),
+    )
+    group = Group("other", "An object.", (Group("whole", "One.", (Values("whole", columns),)),))
+    if breach is None:
+        contracts.check_object(group, {"whole": value})
+        return
+    with pytest.raises(DataQualityError) as caught:
+        contracts.check_object(group, {"whole": value})
+    assert told(caught.value, "other") == [breach]
+
+
+def test_a_truth_is_no_integer_in_an_object() -> None:
+    assert object_breaches(changed(("active_users",), True)) == ["active_users is no integer"]
+
+
+@pytest.mark.parametrize("count", [-1, 1.0, "1", None, True, float("nan")])
 @pytest.mark.parametrize("path", COUNTS)
 def test_a_wrong_count_in_an_object(path: tuple[str, ...], count: object) -> None:
     assert object_breaches(changed(path, {"one": 1, "wrong": count})) == [
@@ -475,19 +586,19 @@ def test_datasets_that_agree(changes: dict[str, int]) -> None:
 PROMISES = {
     "timeline, fewer": (
         {"user_activity_timeline": 29},
-        "user_activity_timeline has 29 rows, 30 activities were extracted",
+        "user_activity_timeline has 29 rows, the extract 30 activities",
     ),
     "timeline, more": (
         {"user_activity_timeline": 31},
-        "user_activity_timeline has 31 rows, 30 activities were extracted",
+        "user_activity_timeline has 31 rows, the extract 30 activities",
     ),
     "items, fewer": (
         {"user_activity__total_items": 29},
-        "total_items of user_activity add up to 29, 30 activities were extracted",
+        "total_items of user_activity add up to 29, the extract has 30 activities",
     ),
     "items, more": (
         {"user_activity__total_items": 31},
-        "total_items of user_activity add up to 31, 30 activities were extracted",
+        "total_items of user_activity add up to 31, the extract has 30 activities",
     ),
     "active users, fewer": (
         {"user_activity": 10},
@@ -507,7 +618,7 @@ PROMISES = {
     ),
     "a week": (
         {"retention_cohorts__more_active_than_total": 1},
-        "retention_cohorts has 1 weeks with more active users than users",
+        "retention_cohorts has 1 week with more active users than users",
     ),
     "cohorts": (
         {"retention_cohorts__active_users": 10},
@@ -521,6 +632,17 @@ PROMISES = {
         {"fasts__leaves": 6},
         "leaves of fasts add up to 6, other_metrics counts 5 leave events",
     ),
+}
+
+
+ONE = {
+    "user_activity_timeline": 1,
+    "activities": 1,
+    "user_activity": 1,
+    "other_metrics__active_users": 1,
+    "user_fast_participation__active": 1,
+    "other_metrics__joins": 1,
+    "other_metrics__leaves": 1,
 }
 
 
@@ -548,3 +670,15 @@ def test_all_promises_broken_at_once() -> None:
         for name, value in broken.items()
     }
     assert len(disagreements(**changes)) == 8
+
+
+def test_one_is_told_as_one() -> None:
+    assert disagreements(**{**ONE, "user_activity_timeline": 2, "user_activity": 2}) == [
+        "user_activity_timeline has 2 rows, the extract 1 activity",
+        "total_items of user_activity add up to 30, the extract has 1 activity",
+        "other_metrics counts 1 active user, user_activity has 2 rows",
+        "participants of fasts add up to 4, user_fast_participation has 1 active spell",
+        "active users of retention_cohorts add up to 9, other_metrics counts 1",
+        "joins of fasts add up to 7, other_metrics counts 1 join event",
+        "leaves of fasts add up to 5, other_metrics counts 1 leave event",
+    ]

@@ -35,6 +35,7 @@ from engagement.datasets import (
     file_name,
 )
 from engagement.period import Period
+from engagement.text_table import counted
 
 SCHEMA_VERSION = "1.0.0"
 """The version of the datasets' schema: its first number changes when a reader must."""
@@ -263,7 +264,7 @@ def _dataset_sections(file_format: Format, files: Mapping[str, File]) -> str:
     sections = []
     for dataset in TABLES:
         file = files[dataset.name]
-        rows = f"{file.rows:,} row{'' if file.rows == 1 else 's'}"
+        rows = counted(file.rows, "row")
         lines = [
             f"### {file.name}",
             "",

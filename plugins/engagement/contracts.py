@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import date
+from math import isfinite
 from typing import Any
 
 import duckdb
 
 from engagement.datasets import Column, Counts, Dataset, Group, MeanGap, Part, Rows, Type, Values
 from engagement.errors import DataQualityError
+from engagement.text_table import counted
 
 _DUCKDB_TYPES = {
     Type.INTEGER: {"INTEGER", "BIGINT"},
@@ -21,10 +24,13 @@ _DUCKDB_TYPES = {
 _PYTHON_TYPES: dict[Type, type[Any]] = {Type.INTEGER: int, Type.NUMBER: float, Type.STRING: str}
 
 
-def check_rows(dataset: Dataset, relation: duckdb.DuckDBPyRelation) -> tuple[int, dict[str, int]]:
+def check_rows(
+    dataset: Dataset, relation: duckdb.DuckDBPyRelation, end: date
+) -> tuple[int, dict[str, int]]:
     """Holds `relation` against the dataset's contract; returns its rows and its measures.
 
-    Raises DataQualityError that names every breach with its count.
+    `end` is the period's last day. Raises DataQualityError that names every breach with its count,
+    or every column of a wrong type, for such a column may be compared with nothing.
     """
     columns = [column.name for column in dataset.columns]
     if relation.columns != columns:
@@ -32,11 +38,12 @@ def check_rows(dataset: Dataset, relation: duckdb.DuckDBPyRelation) -> tuple[int
             f"dataset {dataset.name} breaks its contract: columns {relation.columns}, expected "
             f"{columns}; correct include/sql/metrics/{dataset.name}.sql or the catalogue"
         )
-    breaches = [
+    types = [
         f"column {column.name} has type {found}, expected {column.type}"
         for column, found in zip(dataset.columns, relation.types, strict=True)
         if str(found) not in _DUCKDB_TYPES[column.type]
     ]
+    _raise_for(dataset.name, types)
     conditions = dict(_breach_conditions(dataset))
     aggregates = [
         "count(*)",
@@ -48,27 +55,50 @@ def check_rows(dataset: Dataset, relation: duckdb.DuckDBPyRelation) -> tuple[int
     [row] = relation.aggregate(", ".join(aggregates)).fetchall()
     rows, *values = (int(value) for value in row)
     found_breaches = dict(zip(conditions, values, strict=False))
-    breaches += [f"{name} in {count} rows" for name, count in found_breaches.items() if count]
+    found_breaches |= {
+        f"column {column.name} after the period's end": _rows_after(relation, column, end)
+        for column in dataset.columns
+        if column.by_end
+    }
+    breaches = [
+        f"{name} in {counted(count, 'row')}" for name, count in found_breaches.items() if count
+    ]
     if dataset.key and values[-1] != rows:
-        breaches.append(f"key {', '.join(dataset.key)} repeated in {rows - values[-1]} rows")
+        repeated = counted(rows - values[-1], "row")
+        breaches.append(f"key {', '.join(dataset.key)} repeated in {repeated}")
     _raise_for(dataset.name, breaches)
     measures = values[len(conditions) : len(conditions) + len(dataset.measures)]
     return rows, dict(zip(dataset.measures, measures, strict=True))
 
 
+def _rows_after(relation: duckdb.DuckDBPyRelation, column: Column, end: date) -> int:
+    after = duckdb.ColumnExpression(column.name) > duckdb.ConstantExpression(end)
+    [(rows,)] = relation.filter(after).aggregate("count(*)").fetchall()
+    return int(rows)
+
+
 def _breach_conditions(dataset: Dataset) -> Iterator[tuple[str, str]]:
     for column in dataset.columns:
+        is_finite = ""
         if not column.nullable:
             yield f"column {column.name} is null", f"{column.name} is null"
+        if column.type is Type.NUMBER:
+            yield f"column {column.name} no finite number", f"not isfinite({column.name})"
+            is_finite = f"isfinite({column.name}) and "
+        if column.type is Type.COUNTS:
+            yield (
+                f"column {column.name} a count that is no whole number from 0 up",
+                f"len(list_filter(map_values({column.name}), lambda n: n is null or n < 0)) > 0",
+            )
         if column.minimum is not None:
             yield (
                 f"column {column.name} below {column.minimum}",
-                f"{column.name} < {column.minimum}",
+                f"{is_finite}{column.name} < {column.minimum}",
             )
         if column.maximum is not None:
             yield (
                 f"column {column.name} above {column.maximum}",
-                f"{column.name} > {column.maximum}",
+                f"{is_finite}{column.name} > {column.maximum}",
             )
         if column.values is not None:
             allowed = ", ".join(f"'{value}'" for value in column.values)
@@ -95,7 +125,7 @@ def _object_breaches(
                 for row in content[name]:
                     yield from _value_breaches(columns, row, f"{path}{name}.")
             case Counts(name=name):
-                if any(not isinstance(count, int) or count < 0 for count in content[name].values()):
+                if any(type(count) is not int or count < 0 for count in content[name].values()):
                     yield f"{path}{name} has a count that is no whole number from 0 up"
 
 
@@ -104,14 +134,20 @@ def _value_breaches(
 ) -> Iterator[str]:
     for column in columns:
         value: Any = content[column.name]
-        kind = _PYTHON_TYPES[column.type]
         if value is None:
             if not column.nullable:
                 yield f"{path}{column.name} is null"
-        elif not isinstance(value, kind):
+        # True and False are integers to Python.
+        elif type(value) is not _PYTHON_TYPES[column.type]:
             yield f"{path}{column.name} is no {column.type}"
+        elif column.type is Type.NUMBER and not isfinite(value):
+            yield f"{path}{column.name} is no finite number"
         elif column.minimum is not None and value < column.minimum:
             yield f"{path}{column.name} below {column.minimum}"
+        elif column.maximum is not None and value > column.maximum:
+            yield f"{path}{column.name} above {column.maximum}"
+        elif column.values is not None and value not in column.values:
+            yield f"{path}{column.name} unknown value"
 
 
 def check_agreement(measures: Mapping[str, Mapping[str, int]], rows: Mapping[str, int]) -> None:
@@ -123,25 +159,25 @@ def check_agreement(measures: Mapping[str, Mapping[str, int]], rows: Mapping[str
     other, fasts = measures["other_metrics"], measures["fasts"]
     items = measures["user_activity"]["total_items"]
     cohorts = measures["retention_cohorts"]
+    activities = counted(rows["activities"], "activity", "activities")
+    spells = measures["user_fast_participation"]["active"]
     promises = {
-        f"user_activity_timeline has {rows['user_activity_timeline']} rows, "
-        f"{rows['activities']} activities were extracted": rows["user_activity_timeline"]
+        f"user_activity_timeline has {counted(rows['user_activity_timeline'], 'row')}, the extract "
+        f"{activities}": rows["user_activity_timeline"] == rows["activities"],
+        f"total_items of user_activity add up to {items:,}, the extract has {activities}": items
         == rows["activities"],
-        f"total_items of user_activity add up to {items}, "
-        f"{rows['activities']} activities were extracted": items == rows["activities"],
-        f"other_metrics counts {other['active_users']} active users, user_activity has "
-        f"{rows['user_activity']} rows": other["active_users"] == rows["user_activity"],
-        f"participants of fasts add up to {fasts['participants']}, user_fast_participation has "
-        f"{measures['user_fast_participation']['active']} active spells": fasts["participants"]
-        == measures["user_fast_participation"]["active"],
-        f"retention_cohorts has {cohorts['more_active_than_total']} weeks with more active users "
-        "than users": cohorts["more_active_than_total"] == 0,
-        f"active users of retention_cohorts add up to {cohorts['active_users']}, other_metrics "
-        f"counts {other['active_users']}": cohorts["active_users"] <= other["active_users"],
-        f"joins of fasts add up to {fasts['joins']}, other_metrics counts "
-        f"{other['joins']} join events": fasts["joins"] <= other["joins"],
-        f"leaves of fasts add up to {fasts['leaves']}, other_metrics counts "
-        f"{other['leaves']} leave events": fasts["leaves"] <= other["leaves"],
+        f"other_metrics counts {counted(other['active_users'], 'active user')}, user_activity has "
+        f"{counted(rows['user_activity'], 'row')}": other["active_users"] == rows["user_activity"],
+        f"participants of fasts add up to {fasts['participants']:,}, user_fast_participation has "
+        f"{counted(spells, 'active spell')}": fasts["participants"] == spells,
+        f"retention_cohorts has {counted(cohorts['more_active_than_total'], 'week')} with more "
+        "active users than users": cohorts["more_active_than_total"] == 0,
+        f"active users of retention_cohorts add up to {cohorts['active_users']:,}, other_metrics "
+        f"counts {other['active_users']:,}": cohorts["active_users"] <= other["active_users"],
+        f"joins of fasts add up to {fasts['joins']:,}, other_metrics counts "
+        f"{counted(other['joins'], 'join event')}": fasts["joins"] <= other["joins"],
+        f"leaves of fasts add up to {fasts['leaves']:,}, other_metrics counts "
+        f"{counted(other['leaves'], 'leave event')}": fasts["leaves"] <= other["leaves"],
     }
     breaches = [promise for promise, kept in promises.items() if not kept]
     if breaches:

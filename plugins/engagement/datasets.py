@@ -33,7 +33,7 @@ class Format(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column, or one value of an object."""
+    """One column, or one value of an object; `by_end`: a date up to the period's last day."""
 
     name: str
     type: Type
@@ -44,6 +44,7 @@ class Column:
     maximum: int | None = None
     values: tuple[str, ...] | None = None
     personal: bool = False
+    by_end: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +157,7 @@ NEW_USERS = Dataset(
     order="date",
     key=("date",),
     columns=(
-        Column("date", Type.DATE, "The day, in the report time zone."),
+        Column("date", Type.DATE, "The day, in the report time zone.", by_end=True),
         _count("count", "Users who registered on that day.", "users"),
     ),
 )
@@ -280,7 +281,9 @@ RETENTION_COHORTS = Dataset(
     key=("cohort_week",),
     columns=(
         Column("cohort_week", Type.STRING, "The week of registration, ISO 8601 (2024-W03)."),
-        Column("cohort_start_date", Type.DATE, "The Monday on which that week begins."),
+        Column(
+            "cohort_start_date", Type.DATE, "The Monday on which that week begins.", by_end=True
+        ),
         Column("total_users", Type.INTEGER, "Users who registered in it.", "users", minimum=1),
         _count("active_users", "Those of them with activity in the period.", "users"),
         Column(

@@ -83,7 +83,8 @@ def _queries_of(name: str) -> list[str]:
 def _compute_rows(session: Session, dataset: Dataset, folder: Path, file_format: Format) -> Result:
     query = session.query(f"metrics/{dataset.name}")
     session.connection.execute(f"create temp table result as {query}", session.bound(query))
-    rows, measures = contracts.check_rows(dataset, session.connection.table("result"))
+    result = session.connection.table("result")
+    rows, measures = contracts.check_rows(dataset, result, session.period.end)
     file = file_name(dataset.name, file_format)
     bindings: dict[str, object] = {"path": str(folder / file)}
     fields: tuple[str, ...] = ()

@@ -28,7 +28,7 @@ from engagement.errors import DataQualityError, EngagementError
 from engagement.period import Period
 from engagement.session import open_session
 from engagement.settings import Settings
-from engagement.text_table import aligned
+from engagement.text_table import aligned, counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -187,8 +187,8 @@ class QualityResult:
         if not self.checks:
             return summary
         summary += (
-            f"; {_count(len(self.checks), 'check')}, {len(failures)} critical failed, "
-            f"{_count(len(warnings), 'warning')}"
+            f"; {counted(len(self.checks), 'check')}, {len(failures)} critical failed, "
+            f"{counted(len(warnings), 'warning')}"
         )
         lines = [summary]
         if failures or warnings:
@@ -220,10 +220,6 @@ class QualityResult:
         return "\n".join([*lines, "", *aligned([header, *counts])])
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def gate(result: QualityResult) -> None:
     """Raise DataQualityError, naming every critical failure, where there is one."""
     failures = result.failures("critical")
@@ -241,7 +237,7 @@ def gate(result: QualityResult) -> None:
         else "correct these rows in the app's database"
     )
     raise DataQualityError(
-        f"the data breaks {_count(len(failures), 'critical expectation')}: {named}; "
+        f"the data breaks {counted(len(failures), 'critical expectation')}: {named}; "
         f"nothing is published: {advice}, then run the report again"
     )
 

@@ -89,7 +89,7 @@ class Session:
         self._tables = tables
         self._shared = frozenset(queries.names("metrics/shared"))
         self._ready: set[str] = set()
-        self._period = period
+        self.period = period
         self._parameters: dict[str, object] = {
             "start": period.start,
             "end": period.end,
@@ -111,7 +111,7 @@ class Session:
 
     def _provide(self, relation: str) -> None:
         if relation == DAYS:
-            days = self._period.days
+            days = self.period.days
             text = queries.read("duckdb/days")
             values = {
                 "dates": [day.date for day in days],
@@ -122,7 +122,7 @@ class Session:
         elif relation == WEEKS:
             text = self.query("duckdb/first_registration")
             [(first,)] = self.connection.execute(text, self.bound(text)).fetchall()
-            weeks = self._period.weeks_since(first)
+            weeks = self.period.weeks_since(first)
             text = queries.read("duckdb/weeks")
             values = {
                 "mondays": [week.monday for week in weeks],

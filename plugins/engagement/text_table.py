@@ -1,8 +1,13 @@
-"""Tables as plain text, for logs."""
+"""Plain text for logs and messages: tables, and numbers with what they count."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """A number with its noun, such as `1 row` and `2,000 rows`."""
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
