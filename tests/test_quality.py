@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from engagement import extract, quality
+from engagement import datasets, engine, extract, quality
+from engagement.datasets import Format
 from engagement.errors import DataQualityError, EngagementError
 from engagement.period import Period
 from engagement.settings import Settings
@@ -212,9 +213,9 @@ BROKEN: dict[str, tuple[Tables, Failed, Failed]] = {
             ("users", "not_null", "username"): 1,
             ("users", "not_null", "email"): 2,
             ("users", "not_null", "date_joined"): 1,
+            ("users", "not_negative", "id"): 1,
         },
         {
-            ("users", "not_negative", "id"): 1,
             ("users", "plausible_date", "date_joined"): 1,
             ("users", "registered_first", "date_joined"): 1,
         },
@@ -262,9 +263,9 @@ BROKEN: dict[str, tuple[Tables, Failed, Failed]] = {
             ("fasts", "not_null", "name"): 1,
             ("fasts", "not_null", "church_id"): 1,
             ("fasts", "relationship", "church_id"): 2,
+            ("fasts", "not_negative", "id"): 1,
         },
         {
-            ("fasts", "not_negative", "id"): 1,
             ("fasts", "plausible_date", "year"): 2,
         },
     ),
@@ -434,11 +435,11 @@ BROKEN: dict[str, tuple[Tables, Failed, Failed]] = {
             ("events", "not_null", "event_type_id"): 1,
             ("events", "relationship", "event_type_id"): 1,
             ("events", "relationship", "user_id"): 2,
+            ("events", "not_negative", "user_id"): 1,
+            ("users", "not_negative", "id"): 1,
         },
         {
             ("events", "not_negative", "id"): 1,
-            ("events", "not_negative", "user_id"): 1,
-            ("users", "not_negative", "id"): 1,
             ("events", "has_user", "user_id"): 2,
         },
     ),
@@ -496,10 +497,10 @@ BROKEN: dict[str, tuple[Tables, Failed, Failed]] = {
             ("activities", "not_null", "title"): 1,
             ("activities", "not_null", "description"): 2,
             ("activities", "relationship", "content_type_id"): 1,
+            ("activities", "not_negative", "object_id"): 1,
         },
         {
             ("activities", "not_negative", "id"): 1,
-            ("activities", "not_negative", "object_id"): 1,
             ("activities", "accepted_values", "activity_type"): 3,
         },
     ),
@@ -530,6 +531,39 @@ def test_warnings_alone_let_the_report_pass(tables: Tables, tmp_path: Path) -> N
 
     assert result.status == "warned"
     quality.gate(result)
+
+
+def test_what_only_warns_of_ids_below_0_keeps_the_contracts(tables: Tables, tmp_path: Path) -> None:
+    """And what the contracts refuse, the checks refuse before."""
+    tables["churches"].append(row("churches", -1))
+    tables["fasts"].append(row("fasts", 20, church_id=-1))
+    tables["memberships"].append(row("memberships", -1, user_id=4))
+    tables["event_types"][0]["id"] = -1
+    for each in (*tables["events"], *tables["membership_events"]):
+        if each["event_type_id"] == JOIN:
+            each["event_type_id"] = -1
+    tables["content_types"].append(row("content_types", -1, model="negative"))
+    tables["membership_events"].append(row("membership_events", -1, event_type_id=-1))
+    tables["events"].append(row("events", -1))
+    tables["video_views"].append(row("video_views", -1))
+    tables["activities"].append(row("activities", -1, content_type_id=-1))
+
+    result = validate(tables, tmp_path)
+
+    quality.gate(result)
+    severities = {
+        (check.table, *check.columns): check.severity
+        for check in result.checks
+        if check.name == "not_negative"
+    }
+    # Every id that the checks only warn of is below 0 here.
+    assert {place for place, severity in severities.items() if severity == "warning"} == {
+        (check.table, *check.columns)
+        for check in result.failures("warning")
+        if check.name == "not_negative"
+    }
+    for name in datasets.NAMES:
+        engine.compute(name, tmp_path, PERIOD, tmp_path, Format.JSON, Settings())
 
 
 def test_a_day_without_events_between_days_with_some_is_a_warning(
@@ -787,7 +821,7 @@ def test_no_value_leaves_the_checks(
         "content_types": {"id": CANARY_ID},
         "membership_events": {
             "id": CANARY_ID,
-            "event_type_id": CANARY_ID,
+            "event_type_id": -CANARY_ID,
             "user_id": -CANARY_ID,
             "timestamp": early,
         },
@@ -797,7 +831,7 @@ def test_no_value_leaves_the_checks(
             "id": CANARY_ID,
             "user_id": -CANARY_ID,
             "created_at": early,
-            "content_type_id": CANARY_ID,
+            "content_type_id": -CANARY_ID,
             "object_id": -CANARY_ID,
         },
     }

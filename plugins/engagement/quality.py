@@ -55,6 +55,9 @@ class Column:
 
 _INT, _BIGINT, _TEXT, _INSTANT = "int32", "int64", "string", "timestamp[us, tz=UTC]"
 _INTEGERS = (_INT, _BIGINT)
+# Keys that the datasets show, with a contract that they are 0 or more.
+_SHOWN_KEYS = {("users", "id"), ("fasts", "id")}
+_SHOWN_REFERENCES = {"user_id", "fast_id", "object_id"}
 
 TABLES: Mapping[str, tuple[Column, ...]] = {
     "users": (
@@ -284,11 +287,12 @@ def _unique(*columns: str) -> _Expectation:
     )
 
 
-def _not_negative(column: str) -> _Expectation:
+def _not_negative(table: str, column: str) -> _Expectation:
+    shown = column in _SHOWN_REFERENCES or (table, column) in _SHOWN_KEYS
     return _Expectation(
         "not_negative",
         (column,),
-        "warning",
+        "critical" if shown else "warning",
         f"{column} is 0 or more",
         "ExpectColumnValuesToBeBetween",
         {"column": column, "min_value": 0},
@@ -366,7 +370,7 @@ def _suite(table: str, period: Period) -> list[_Expectation]:
         ),
         _unique("id"),
         *(
-            _not_negative(column.name)
+            _not_negative(table, column.name)
             for column in columns
             if column.type in _INTEGERS and column.name.endswith("id")
         ),
