@@ -29,6 +29,15 @@ WRONG = [
     ("S3_PRESIGN_SECONDS", "0", ("greater than or equal to 1", "got '0'")),
     ("S3_PRESIGN_SECONDS", "604801", ("less than or equal to 604800", "got '604801'")),
     ("S3_PRESIGN_SECONDS", "1h", ("integer", "got '1h'")),
+    ("STAGING", "foo://x", ("foo:", "s3://connection@bucket/prefix")),
+    ("STAGING", "s3:/bucket/staging", ("s3:", "s3://connection@bucket/prefix")),
+    ("STAGING", "file://folder", ("file:", "expected a folder")),
+    ("STAGING", "s3://", ("no bucket", "s3://connection@bucket/prefix")),
+    ("STAGING", "s3://connection@/staging", ("no bucket", "s3://connection@bucket/prefix")),
+    ("STAGING", "s3://@bucket/staging", ("connection's id", "s3://connection@bucket/prefix")),
+    ("STAGING", "s3://bucket/a/../b", ("'a/../b'", "'..'", "expected")),
+    ("STAGING", "s3://bucket/a\nb", ("control", "expected")),
+    ("STAGING", "a\nb", ("'a\\nb'", "control", "expected")),
     ("STAGING_KEEP_DAYS", "0", ("greater than or equal to 1", "got '0'")),
     ("SETTLE_MINUTES", "-1", ("greater than or equal to 0", "got '-1'")),
     ("STATEMENT_TIMEOUT_SECONDS", "0", ("greater than or equal to 1", "got '0'")),
@@ -40,7 +49,7 @@ WRONG = [
     ("THREADS", "1.5", ("integer", "got '1.5'")),
 ]
 # Whatever text these hold, only the server or the file system can say that it is wrong.
-FREE = {"S3_CONNECTION", "S3_KMS_KEY_ID", "S3_ACL", "STAGING"}
+FREE = {"S3_CONNECTION", "S3_KMS_KEY_ID", "S3_ACL"}
 
 
 @pytest.fixture(autouse=True)
@@ -88,7 +97,12 @@ def test_all_wrong_settings_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize(
     "address",
-    [f"s3://key:{SECRET}@bucket/base", f"s3://{SECRET}@bucket", f"https://key:{SECRET}@server/"],
+    [
+        f"s3://key:{SECRET}@bucket/base",
+        f"s3://key:{SECRET}/{SECRET}@bucket/base",
+        f"s3://{SECRET}@bucket",
+        f"https://key:{SECRET}@server/",
+    ],
 )
 def test_a_login_in_the_destination_is_not_told(
     address: str, monkeypatch: pytest.MonkeyPatch
@@ -105,12 +119,91 @@ def test_a_login_in_the_destination_is_not_told(
 
 
 @pytest.mark.parametrize(
+    "address",
+    [
+        f"s3://key:{SECRET}@bucket/staging",
+        f"s3://key:{SECRET}/{SECRET}@bucket/staging",
+        f"s3://{SECRET}/{SECRET}@bucket/staging",
+        f"s3://{SECRET}+{SECRET}@bucket/staging",
+        f"https://key:{SECRET}@server/",
+        f"https:key:{SECRET}@server",
+        f"file://key:{SECRET}@server/folder",
+    ],
+)
+def test_a_login_in_the_staging_area_is_not_told(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENGAGEMENT_STAGING", address)
+    [problem] = _problems()
+    assert problem.startswith("ENGAGEMENT_STAGING: ")
+    assert "Airflow connection" in problem
+    assert SECRET not in problem
+
+
+@pytest.mark.parametrize(
+    ("staging", "destination"),
+    [
+        ("/reports", "/reports"),
+        ("/reports/staging", "/reports"),
+        ("/reports", "/reports/published"),
+        ("/reports/published/../staging/", "/reports"),
+        ("file:///reports/staging", "/reports"),
+        ("/", "/reports"),
+        ("~/reports", "~"),
+        ("reports/staging", "reports"),
+        (str(Path("reports/staging").absolute()), "reports"),
+        ("", str(Path(Settings.model_fields["staging"].default).parent)),
+        ("s3://bucket", "s3://bucket"),
+        ("s3://connection@bucket/staging", "s3://bucket"),
+        ("s3://connection@bucket/base/staging/", "s3://bucket/base"),
+        ("s3://connection@bucket/base", "s3://bucket/base/below"),
+        ("s3://connection@bucket", "s3://bucket/base/"),
+    ],
+)
+def test_a_staging_area_in_or_around_the_destination(
+    staging: str, destination: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENGAGEMENT_STAGING", staging)
+    monkeypatch.setenv("ENGAGEMENT_DESTINATION", destination)
+    [problem] = _problems()
+    assert problem.startswith("ENGAGEMENT_STAGING: ")
+    assert repr(destination) in problem
+    assert "expected a place of its own" in problem
+
+
+@pytest.mark.parametrize(
+    ("staging", "destination"),
+    [
+        ("/reports", "/reports of us"),
+        ("/data/staging", "/data/reports"),
+        ("s3://connection@bucket/staging", "s3://bucket/base"),
+        ("s3://connection@bucket/base-staging", "s3://bucket/base"),
+        ("s3://connection@other/base", "s3://bucket/base"),
+        ("/bucket/base", "s3://bucket/base"),
+        ("s3://connection@bucket/base", "/bucket/base"),
+    ],
+)
+def test_a_staging_area_of_its_own(
+    staging: str, destination: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENGAGEMENT_STAGING", staging)
+    monkeypatch.setenv("ENGAGEMENT_DESTINATION", destination)
+    assert (load().staging, load().destination) == (staging, destination)
+
+
+@pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
         ("DESTINATION", "s3://bucket", "s3://bucket"),
         ("DESTINATION", "s3://bucket/base/below", "s3://bucket/base/below"),
         ("DESTINATION", "reports/of us@home", "reports/of us@home"),
         ("DESTINATION", "", str(Path.home() / "engagement-reports")),
+        ("STAGING", "s3://a_connection.of-us@bucket/a/b", "s3://a_connection.of-us@bucket/a/b"),
+        ("STAGING", "s3://bucket", "s3://bucket"),
+        ("STAGING", "file:///a/b", "/a/b"),
+        ("STAGING", "//a@b/c", "/a@b/c"),
+        ("STAGING", "~/a", str(Path.home() / "a")),
+        ("STAGING", "a/../b@c", str(Path("b@c").absolute())),
         ("S3_PREFIX", "a/b", "a/b/"),
         ("S3_PRESIGN_SECONDS", "604800", 604_800),
         ("SETTLE_MINUTES", "0", 0),

@@ -6,11 +6,13 @@ against them.
 
 from __future__ import annotations
 
+import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError, ValidationInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from engagement.errors import ConfigurationError, UsageError
@@ -50,8 +52,8 @@ def _destination(address: str) -> str:
     if not separator:
         return address
     bucket, _, base = rest.partition("/")
-    if "@" in bucket:
-        # It may be a secret: it is not told.
+    if "@" in bucket or ":" in bucket:
+        # It may be a secret, cut off at its first slash: it is not told.
         raise ValueError(
             f"destination {scheme}://... has a login before its bucket: expected s3://bucket or "
             "s3://bucket/base, and the login in the connection that ENGAGEMENT_S3_CONNECTION names"
@@ -67,6 +69,66 @@ def _destination(address: str) -> str:
         )
     check_prefix(base)
     return address
+
+
+def _staging(address: str, info: ValidationInfo) -> str:
+    """An absolute path, or an S3 address without credentials; raises ValueError.
+
+    Neither is in the destination nor around it.
+    """
+    if re.match(r"[a-z][a-z0-9+.-]*:", address, re.IGNORECASE):
+        address = _staging_address(address)
+    elif not address.isprintable():
+        raise ValueError(f"staging {address!r} holds a control character: expected a path")
+    address = address if address.startswith("s3://") else _absolute(address)
+    destination = info.data.get("destination")
+    if destination and _overlap(_parts(address), _parts(destination)):
+        raise ValueError(
+            f"staging {address!r} is in the destination {destination!r}, or around it: expected a "
+            "place of its own, so that what is removed there is no published report"
+        )
+    return address
+
+
+def _staging_address(address: str) -> str:
+    """The path of a file:// address, or the s3:// address."""
+    expected = (
+        "expected a folder, or s3://connection@bucket/prefix where connection is the id of an "
+        "Airflow connection"
+    )
+    scheme, _, rest = address.partition("://")
+    if not rest.isprintable():
+        raise ValueError(f"staging holds a control character: {expected}")
+    if scheme == "file" and rest.startswith("/"):
+        return rest
+    if scheme != "s3":
+        # What follows may be a secret, here and below: it is not told.
+        raise ValueError(f"staging {scheme.partition(':')[0]}:... is neither: {expected}")
+    place, _, prefix = rest.partition("/")
+    connection, at, bucket = place.rpartition("@")
+    if (at and not re.fullmatch(r"[\w.-]+", connection)) or "@" in prefix:
+        raise ValueError(f"staging s3://... has no connection's id before its bucket: {expected}")
+    if not re.fullmatch(r"[A-Za-z0-9._-]+", bucket):
+        raise ValueError(f"staging s3://... names no bucket: {expected}")
+    check_prefix(prefix)
+    return address
+
+
+def _absolute(path: str) -> str:
+    return "/" + os.path.abspath(os.path.expanduser(path)).lstrip("/")  # noqa: PTH100, PTH111
+
+
+def _parts(address: str) -> list[str]:
+    """The names on the way to a place, the first of which tells a bucket from the local root."""
+    if not address.startswith("s3://"):
+        return _absolute(address).rstrip("/").split("/")
+    bucket, _, base = address.removeprefix("s3://").rpartition("@")[2].partition("/")
+    return [f"s3://{bucket}", *check_prefix(base).split("/")[:-1]]
+
+
+def _overlap(one: list[str], other: list[str]) -> bool:
+    shorter = min(len(one), len(other))
+    return one[:shorter] == other[:shorter]
 
 
 class Settings(BaseSettings):
@@ -106,8 +168,9 @@ class Settings(BaseSettings):
         le=MAX_PRESIGN_SECONDS,
         description="How long a presigned URL works, in seconds.",
     )
-    staging: str = Field(
+    staging: Annotated[str, AfterValidator(_staging)] = Field(
         str(Path(tempfile.gettempdir()) / "engagement-staging"),
+        validate_default=True,
         description="Where a run keeps its extracted tables and datasets until it has published: "
         "a folder all workers share, or s3://connection@bucket/prefix.",
     )
