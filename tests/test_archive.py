@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
 import stat
 import subprocess
@@ -30,7 +31,20 @@ from engagement.staging import StagingArea
 
 PERIOD = Period.parse("2025-12-29", "2026-01-04", "UTC")
 FORMULAS = ["=1+1", "+1", "-1", "@sum(a1)", "\t=1", "\r=1"]
-TYPES = ["Fast_Join", "FAST_JOIN", "a,b", 'quo"ted', "=type", "два"]
+TYPES = [
+    "Fast_Join",
+    "FAST_JOIN",
+    "a,b",
+    'quo"ted',
+    "=type",
+    "два",
+    "a|b\\|c",
+    "tick`s",
+    "``",
+    "two\n\tlines",
+    "<b>*bold*</b>",
+    "[a](b)",
+]
 
 
 def make(
@@ -243,11 +257,11 @@ def test_csv_columns_of_activity_types(strange: tuple[report.Snapshot, Archive])
     """Types that differ in case or hold separators have a column each, in alphabetical order."""
     with zipfile.ZipFile(strange[1].path) as opened:
         content = opened.read("user_activity.csv").decode()
-    header, row = csv.reader(content.splitlines(keepends=True))
+    header, row = csv.reader(io.StringIO(content, newline=""))
     types = [name.removeprefix("type_") for name in header if name.startswith("type_")]
     assert types == sorted({*datasets.ACTIVITY_TYPES, *TYPES})
     counts = dict(zip(header, row, strict=True))
-    assert {counts[f"type_{name}"] for name in TYPES} == {"2"}
+    assert {counts[f"type_{name}"] for name in TYPES} == {"1"}
     assert counts["type_fast_join"] == "0"
     assert counts["total_items"] == "12"
     named = [
@@ -257,6 +271,24 @@ def test_csv_columns_of_activity_types(strange: tuple[report.Snapshot, Archive])
         for field in resource["schema"]["fields"]
     ]
     assert named == header
+
+
+def test_readme_of_activity_types(strange: tuple[report.Snapshot, Archive]) -> None:
+    """Whatever a type is called, its row of the table is one line with two cells."""
+    with zipfile.ZipFile(strange[1].path) as opened:
+        lines = opened.read(archive.README).decode().split("\n")
+    rows = [line for line in lines if "type_" in line and "Activities of this type." in line]
+    told = [line.removesuffix(" | Activities of this type. (activities) |") for line in rows]
+    types = sorted({*datasets.ACTIVITY_TYPES, *TYPES})
+    assert len(told) == len(types)
+    spans = dict(zip(types, (row.removeprefix("| ") for row in told), strict=True))
+    assert spans["milestone"] == "`type_milestone`"
+    assert spans["a|b\\|c"] == r"`type_a\|b\\|c`"
+    assert spans["tick`s"] == "``type_tick`s``"
+    assert spans["``"] == "``` type_`` ```"
+    assert spans["two\n\tlines"] == r"`type_two\n\tlines`"
+    assert spans["<b>*bold*</b>"] == "`type_<b>*bold*</b>`"
+    assert "\t" not in "".join(lines)
 
 
 def test_frictionless_accepts_strange_texts(strange: tuple[report.Snapshot, Archive]) -> None:

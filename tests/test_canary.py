@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -23,7 +25,7 @@ from engagement import datasets, report
 from engagement.app_database import Address
 from engagement.datasets import Format
 from engagement.extract import TABLES
-from engagement.period import Period
+from engagement.period import Cadence, Period
 from engagement.settings import Settings
 from engagement.staging import StagingArea
 
@@ -33,6 +35,10 @@ CANARY = "canary"
 ADDRESS = "203.0.113.77"
 SHOWN = {"canary-email", "canary-username", "canary-title", "canary-text"}
 """What a report may show, in columns that are marked personal."""
+TYPE = "canary-type"
+"""An address that somebody took for an activity type, which is free text."""
+TYPED = {("user_activity", "by_type"), ("user_activity_timeline", "activity_type")}
+"""The columns that show it as the type that it is; in CSV by_type is the names of columns."""
 
 PLANTED = """
 update auth_user set
@@ -54,7 +60,7 @@ update events_useractivityfeed set
     data = data || '{"email": "u@canary-data.example"}',
     i18n = '{"title_hy": "canary-i18n"}';
 update auth_user set date_joined = '0201-01-01 00:00+00' where id = 1;
-update events_useractivityfeed set activity_type = 'unheard_of' where user_id % 3 = 0;
+update events_useractivityfeed set activity_type = 'u@canary-type.example' where user_id % 3 = 0;
 """
 """The last two let checks fail, so that what they found is told."""
 
@@ -128,6 +134,12 @@ def planted_columns(rows: list[dict[str, Any]]) -> set[str]:
     return {name for row in rows for name, value in row.items() if is_planted(value)}
 
 
+def typed_columns(dataset: str, file_format: Format) -> set[str]:
+    """The columns whose values show the activity type."""
+    in_names = {"by_type"} if file_format is Format.CSV else set()
+    return {column for name, column in TYPED if name == dataset} - in_names
+
+
 def paths(value: Any, path: str = "") -> Iterator[tuple[str, object]]:
     """The values of an object by their paths, as the data package names them."""
     if isinstance(value, dict):
@@ -145,9 +157,17 @@ def paths(value: Any, path: str = "") -> Iterator[tuple[str, object]]:
 def test_personal_values_stand_in_personal_columns(dataset: datasets.Dataset, made: Made) -> None:
     rows = rows_of(made, dataset.name)
     assert rows
-    assert planted_columns(rows) == {column.name for column in dataset.columns if column.personal}
-    found = {word for row in rows for value in row.values() for word in str(value).split("@")}
-    assert {word.removesuffix(".example") for word in found if is_planted(word)} <= SHOWN
+    typed = typed_columns(dataset.name, made.format)
+    personal = {column.name for column in dataset.columns if column.personal}
+    assert planted_columns(rows) == personal | typed
+    for row in rows:
+        for name, value in row.items():
+            shown = {TYPE} if name in typed else SHOWN
+            assert set(re.findall(r"canary-[a-z]+", str(value))) <= shown
+            assert ADDRESS not in str(value)
+    in_names = {name for row in rows for name in row if is_planted(name)}
+    of_types = made.format is Format.CSV and dataset.name == "user_activity"
+    assert in_names == ({f"type_u@{TYPE}.example"} if of_types else set())
 
 
 def test_personal_values_of_the_object(made: Made) -> None:
@@ -166,7 +186,14 @@ def test_personal_values_of_the_object(made: Made) -> None:
 
 def test_nothing_else_tells_them(made: Made) -> None:
     for name in ("data_quality.json", "datapackage.json", "README.md"):
-        assert not is_planted((made.folder / name).read_text(encoding="utf-8")), name
+        text = (made.folder / name).read_text(encoding="utf-8")
+        if made.format is Format.CSV and name != "data_quality.json":
+            # The name of its column, once.
+            quoted = '"{}"' if name == "datapackage.json" else "| `{}` |"
+            column = quoted.format(f"type_u@{TYPE}.example")
+            assert text.count(column) == 1
+            text = text.replace(column, "")
+        assert not is_planted(text), name
     assert not is_planted(made.said)
     quality = json.loads((made.folder / "data_quality.json").read_bytes())
     assert quality["status"] == "warned"
@@ -175,7 +202,7 @@ def test_nothing_else_tells_them(made: Made) -> None:
 
 def test_secrets_are_nowhere(made: Made) -> None:
     """Read as bytes too: a compressed file was read as values above."""
-    shown = {word.encode() for word in SHOWN}
+    shown = {word.encode() for word in {*SHOWN, TYPE}}
     for path in made.folder.iterdir():
         content = path.read_bytes()
         for word in shown:
@@ -215,4 +242,30 @@ def test_only_what_a_dataset_needs_leaves_the_database(
         columns = planted_columns(rows)
         if columns:
             found[table] = columns
-    assert found == {"users": {"email", "username"}, "activities": {"title", "description"}}
+    assert found == {
+        "users": {"email", "username"},
+        "activities": {"title", "description", "activity_type"},
+    }
+
+
+@pytest.mark.parametrize("file_format", Format)
+def test_what_tasks_hand_to_each_other_has_no_values(
+    planted_uri: str,
+    file_format: Format,
+    settings: Settings,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It stands in Airflow's database and in its logs."""
+    area = StagingArea(UPath(tmp_path))
+    with caplog.at_level(logging.DEBUG):
+        taken = report.take_snapshot(Address.parse(planted_uri), PERIOD, area, "tests", settings)
+        report.skip_quality(taken)
+        computed = [report.compute(taken, name, file_format, settings) for name in datasets.NAMES]
+        packaged = report.package(taken, computed, file_format, Cadence.ON_DEMAND, run=None)
+    handed = json.dumps([one.as_dict() for one in computed])
+    assert [report.Computed.of_dict(one) for one in json.loads(handed)] == computed
+    assert not is_planted(handed)
+    assert not is_planted(repr((taken, packaged)))
+    assert "compute user_activity:" in caplog.text
+    assert not is_planted(caplog.text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -29,6 +30,7 @@ from engagement.settings import Settings
 from engagement.staging import StagingArea
 from tests.publish.helpers import Bucket
 from tests.servers.faults import Answer, Proxy
+from tests.servers.processes import free_port
 from tests.servers.s3 import S3Server
 
 ROOT = Path(__file__).parents[1]
@@ -77,6 +79,8 @@ class Folder:
 
 
 PREFIX = "below/staging/"
+# What is to fail is asked for once.
+ONCE: dict[str, Any] = {"retries": {"total_max_attempts": 1}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +118,7 @@ def connection(server: S3Server) -> str:
             "extra": {
                 "region_name": "us-east-1",
                 "endpoint_url": server.endpoint,
-                "config_kwargs": {"s3": {"addressing_style": "path"}},
+                "config_kwargs": {"s3": {"addressing_style": "path"}, **ONCE},
             },
         }
     )
@@ -122,12 +126,14 @@ def connection(server: S3Server) -> str:
 
 def s3_path(kind: str, server: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch) -> UPath:
     """The staging area in a bucket, as `kind` reaches it."""
+    monkeypatch.setattr("s3fs.S3FileSystem.retries", 1)
     if kind == "s3":
         return UPath(
             f"s3://{bucket}/{PREFIX}",
             key=server.access_key,
             secret=server.secret_key,
             endpoint_url=server.endpoint,
+            config_kwargs=ONCE,
         )
     from airflow.sdk import ObjectStoragePath
 
@@ -158,6 +164,11 @@ def area(request: pytest.FixtureRequest, make_area: Callable[[str], Area]) -> Ar
 @pytest.fixture(params=REMOTE)
 def remote(request: pytest.FixtureRequest, make_area: Callable[[str], Area]) -> Area:
     return make_area(request.param)
+
+
+def named(number: int, run: int = 0) -> str:
+    """The name of a snapshot's folder, as `new_folder` makes it."""
+    return f"2026-01-01_to_2026-01-31_{run:016x}{number:016x}"
 
 
 def write(folder: UPath, **contents: str) -> None:
@@ -221,31 +232,76 @@ def test_nothing_appears_where_the_block_raises(area: Area) -> None:
     assert area.read("dag/a") == b"A"
 
 
-@pytest.mark.parametrize("megabytes", [1, 60], ids=["small", "large"])
+@pytest.mark.parametrize("kind", REMOTE)
+@pytest.mark.parametrize(
+    ("megabytes", "request_part"), [(1, "dag/b"), (120, "partNumber=2")], ids=["small", "large"]
+)
 def test_no_file_appears_cut_off(
-    megabytes: int, remote: Area, monkeypatch: pytest.MonkeyPatch
+    megabytes: int,
+    request_part: str,
+    kind: str,
+    moto_bucket: Bucket,
+    moto_faults: Proxy,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Whatever was sent of it, before it could not be read any more."""
-    folder = remote.path / "dag"
+    """Whatever was sent of it, before the server took no more."""
+    path = s3_path(kind, moto_bucket.server.at(moto_faults.endpoint), moto_bucket.name, monkeypatch)
+    folder = path / "dag"
     write(folder, b="B")
-
-    def breaks_off(source: Any, target: Any, _: int) -> None:
-        target.write(source.read((megabytes << 20) // 2))
-        raise OSError("broken off")
+    moto_faults.fail(Answer(403, "AccessDenied"), "PUT", request_part)
 
     def half() -> None:
         with staging.written(folder) as local:
             (local / "a").write_bytes(bytes(10))
             (local / "b").write_bytes(bytes(megabytes << 20))
-            monkeypatch.setattr(shutil, "copyfileobj", breaks_off)
 
-    with pytest.raises(OSError, match="broken off"):
+    with pytest.raises(ConfigurationError, match=f"cannot write the staging folder {folder}: "):
         half()
-    assert remote.names() == {"dag/b"}
-    assert remote.read("dag/b") == b"B"
-    monkeypatch.undo()
+    area = Objects(path, moto_bucket)
+    assert area.names() == {"dag/a", "dag/b"}
+    assert area.read("dag/b") == b"B"
+    moto_faults.heal()
     write(folder, b="again")
-    assert remote.read("dag/b") == b"again"
+    assert area.read("dag/b") == b"again"
+
+
+def test_several_writers_in_one_process(area: Area) -> None:
+    """What one of them gives up leaves the others' files alone."""
+    together = Barrier(2)
+
+    def give_up() -> None:
+        with staging.written(area.path / "dag" / "one") as local:
+            (local / "a").write_bytes(bytes(10))
+            together.wait(10)
+            raise LookupError
+
+    def go_on() -> None:
+        with staging.written(area.path / "dag" / "other") as local:
+            (local / "b").write_bytes(b"B")
+            together.wait(10)
+
+    with ThreadPoolExecutor(2) as pool:
+        given_up, gone_on = pool.submit(give_up), pool.submit(go_on)
+    assert isinstance(given_up.exception(), LookupError)
+    gone_on.result()
+    assert area.names() == {"dag/other/b"}
+    assert area.read("dag/other/b") == b"B"
+
+
+def test_folders_are_private(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        base = tmp_path / "parent" / "staging"
+        write(UPath(base) / "dag" / "snapshot" / "tables", a="A")
+        (tmp_path / "shared").mkdir(mode=0o755)
+        write(UPath(tmp_path / "shared") / "dag" / "snapshot", a="A")
+    finally:
+        os.umask(before)
+    ours = [base.parent, *(path for path in base.parent.rglob("*") if path.is_dir())]
+    ours += [path for path in (tmp_path / "shared").rglob("*") if path.is_dir()]
+    assert {path.name for path in ours} == {"parent", "staging", "dag", "snapshot", "tables"}
+    assert {path.stat().st_mode & 0o777 for path in ours} == {0o700}
+    assert (tmp_path / "shared").stat().st_mode & 0o777 == 0o755
 
 
 def test_a_missing_file_is_told_with_what_to_do(area: Area) -> None:
@@ -270,8 +326,8 @@ def test_what_other_workers_do_is_seen(area: Area) -> None:
     with staging.fetched(area.path / "dag" / "snapshot", ["b"]) as local:
         assert (local / "b").read_bytes() == b"B"
     assert swept.sweep(NOW, 7) == []
-    area.put("dag/old/c", b"C", NOW - timedelta(days=30))
-    assert swept.sweep(NOW, 7) == ["dag/old"]
+    area.put(f"dag/{named(1)}/c", b"C", NOW - timedelta(days=30))
+    assert swept.sweep(NOW, 7) == [f"dag/{named(1)}"]
     assert swept.sweep(NOW, 7) == []
     area.put("dag/snapshot/d", b"D")
     staging.remove(area.path / "dag" / "snapshot")
@@ -299,11 +355,34 @@ def test_an_error_names_where_the_files_stay(area: Area) -> None:
     assert area.names() == {"dag/archive"}
 
 
-def test_every_folder_is_new(area: Area) -> None:
-    folders = [StagingArea(area.path).new_folder("dag", "2026-01") for _ in range(2)]
-    assert folders[0].name != folders[1].name
+def test_every_folder_is_new(area: Area, week: Period) -> None:
+    """And one that is swept, whatever run it is of."""
+    base = StagingArea(area.path)
+    folders = [base.new_folder("dag", week.label, run) for run in (None, None, "run", "run")]
+    assert len({folder.name for folder in folders}) == 4
     assert {str(folder.parent) for folder in folders} == {str(area.path / "dag")}
-    assert all(folder.name.startswith("2026-01_") for folder in folders)
+    assert all(folder.name.startswith(f"{week.label}_") for folder in folders)
+    for folder in folders:
+        area.put(f"dag/{folder.name}/a", b"A", NOW - timedelta(days=8))
+    assert base.sweep(NOW, 7) == sorted(f"dag/{folder.name}" for folder in folders)
+
+
+def test_a_run_is_removed_with_all_that_it_took(area: Area, week: Period) -> None:
+    """Also what attempts left that were killed; nothing of other runs, nor of other DAGs."""
+    base = StagingArea(area.path)
+    day = Period(week.start, week.start, week.timezone)
+    ours = [base.new_folder("dag", label, "run") for label in (week.label, week.label, day.label)]
+    others = [
+        base.new_folder("dag", week.label, "another run"),
+        base.new_folder("dag", week.label),
+        base.new_folder("another dag", week.label, "run"),
+        area.path / "dag" / "not ours",
+    ]
+    for folder in (*ours, *others):
+        write(folder / "tables", a="A")
+    for _ in range(2):
+        staging.remove_run(ours[0])
+        assert area.names() == {f"{folder.parent.name}/{folder.name}/tables/a" for folder in others}
 
 
 def test_remove_twice(area: Area) -> None:
@@ -351,48 +430,143 @@ def test_what_s3_refuses_to_remove_is_told(
 
 def test_sweep_takes_the_old_of_every_owner(area: Area) -> None:
     old, young = NOW - timedelta(days=7, seconds=1), NOW - timedelta(days=7)
-    area.put("daily/old/snapshot.json", b"S", old)
-    area.put("daily/old/tables/users.parquet", b"U", old - timedelta(days=300))
-    area.put("daily/young/tables/users.parquet", b"U", young)
-    area.put("weekly/old/tables/users.parquet", b"U", old)
-    area.put("weekly/retried/tables/users.parquet", b"U", old)
-    area.put("weekly/retried/json/fasts.json", b"F", young)
-    area.put("weekly/file", b"no folder", old)
+    first, second, third = (named(number) for number in range(3))
+    area.put(f"daily/{first}/snapshot.json", b"S", old)
+    area.put(f"daily/{first}/tables/users.parquet", b"U", old - timedelta(days=300))
+    area.put(f"daily/{second}/tables/users.parquet", b"U", young)
+    area.put(f"weekly/{first}/tables/users.parquet", b"U", old)
+    area.put(f"weekly/{third}/tables/users.parquet", b"U", old)
+    area.put(f"weekly/{third}/json/fasts.json", b"F", young)
+    area.put(f"weekly/{second}", b"no folder", old)
     area.put("file", b"no owner", old)
     kept = {
-        "daily/young/tables/users.parquet",
-        "weekly/retried/tables/users.parquet",
-        "weekly/retried/json/fasts.json",
-        "weekly/file",
+        f"daily/{second}/tables/users.parquet",
+        f"weekly/{third}/tables/users.parquet",
+        f"weekly/{third}/json/fasts.json",
+        f"weekly/{second}",
         "file",
     }
     swept = StagingArea(area.path)
-    assert swept.sweep(NOW, 7) == ["daily/old", "weekly/old"]
+    assert swept.sweep(NOW, 7) == [f"daily/{first}", f"weekly/{first}"]
     assert area.names() == kept
     assert swept.sweep(NOW, 7) == []
     assert swept.sweep(NOW + timedelta(seconds=1), 8) == []
-    assert swept.sweep(NOW + timedelta(seconds=1), 7) == ["daily/young", "weekly/retried"]
-    assert area.names() == {"weekly/file", "file"}
+    assert swept.sweep(NOW + timedelta(seconds=1), 7) == [f"daily/{second}", f"weekly/{third}"]
+    assert area.names() == {f"weekly/{second}", "file"}
+
+
+def test_sweep_takes_nothing_that_is_no_snapshot(area: Area) -> None:
+    """Published reports, should the area hold them, and whatever else is not ours."""
+    names = {
+        "engagement-reports/daily/json/engagement_2025-12-30_to_2025-12-30.zip",
+        "2026-01-01_to_2026-01-31/json/latest.json",
+        "dag/2026-01-01_to_2026-01-31/a",
+        f"dag/{named(1)}0/a",
+        f"dag/old {named(1)}/a",
+        f"{named(1)}/json/a",
+        f"dag/below/{named(1)}/a",
+    }
+    for name in names:
+        area.put(name, b"kept", NOW - timedelta(days=300))
+    assert StagingArea(area.path).sweep(NOW, 7) == []
+    assert area.names() == names
 
 
 def test_sweep_keeps_a_folder_that_was_just_made(tmp_path: Path) -> None:
     """Its first file may take minutes to come."""
-    (tmp_path / "dag" / "snapshot" / "tables").mkdir(parents=True)
+    (tmp_path / "dag" / named(1) / "tables").mkdir(parents=True)
     swept = StagingArea(UPath(tmp_path))
     assert swept.sweep(datetime.now(UTC), 1) == []
-    assert swept.sweep(datetime.now(UTC) + timedelta(days=2), 1) == ["dag/snapshot"]
+    assert swept.sweep(datetime.now(UTC) + timedelta(days=2), 1) == [f"dag/{named(1)}"]
+
+
+def test_what_cannot_be_swept_is_told_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In one line; the rest is swept all the same."""
+    area = Folder(UPath(tmp_path))
+    for number in range(3):
+        area.put(f"dag/{named(number)}/a", b"A", NOW - timedelta(days=30))
+    stuck, remove_tree = tmp_path / "dag" / named(1), shutil.rmtree
+
+    def refuse(folder: Path) -> None:
+        # Root, who may run the tests, is refused nothing.
+        if folder == stuck:
+            raise PermissionError(errno.EACCES, "Permission denied", str(folder / "a"))
+        remove_tree(folder)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", refuse)
+        swept = StagingArea(area.path).sweep(NOW, 7)
+    assert swept == [f"dag/{named(0)}", f"dag/{named(2)}"]
+    [record] = caplog.records
+    assert record.getMessage() == (
+        f"cannot remove the staging folder {stuck}: Permission denied ({stuck / 'a'}): choose a "
+        "folder that may be written, or change its rights"
+    )
+    assert StagingArea(area.path).sweep(NOW, 7) == [f"dag/{named(1)}"]
+
+
+def test_what_s3_refuses_to_sweep_is_told_and_kept(
+    moto_bucket: Bucket,
+    moto_faults: Proxy,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server = moto_bucket.server.at(moto_faults.endpoint)
+    for kind in REMOTE:
+        path = s3_path(kind, server, moto_bucket.name, monkeypatch)
+        area = Objects(path, moto_bucket)
+        for number in range(3):
+            area.put(f"dag/{named(number)}/a", b"A", NOW - timedelta(days=30))
+        moto_faults.fail(Answer(403, "AccessDenied"), "POST", "delete", times=1)
+        assert len(StagingArea(path).sweep(NOW, 7)) == 2
+        [message] = [
+            record.getMessage() for record in caplog.records if record.name == staging.__name__
+        ]
+        assert f"cannot remove the staging folder {path / 'dag'}/2026-" in message
+        assert "give the user of " in message
+        caplog.clear()
+        moto_faults.heal()
+        assert len(StagingArea(path).sweep(NOW, 7)) == 1
+        assert area.names() == set()
+
+
+def test_symbolic_links_are_not_followed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    elsewhere = Folder(UPath(tmp_path / "elsewhere"))
+    old = NOW - timedelta(days=30)
+    elsewhere.put(f"{named(1)}/a", b"A", old)
+    area = Folder(UPath(tmp_path / "staging"))
+    area.put(f"dag/{named(2)}/a", b"A", old)
+    base = tmp_path / "staging"
+    (base / "linked").symlink_to(tmp_path / "elsewhere")
+    (base / "dag" / named(3)).symlink_to(tmp_path / "elsewhere" / named(1))
+    (base / "dag" / named(4)).symlink_to(tmp_path / "nowhere")
+    (base / "dag" / named(2) / "down").symlink_to(tmp_path / "elsewhere")
+    (base / "dag" / named(2) / "young").symlink_to(Path(__file__))
+    assert StagingArea(area.path).sweep(NOW, 7) == [f"dag/{named(2)}"]
+    for number in (3, 4):
+        staging.remove(area.path / "dag" / named(number))
+    assert list((base / "dag").iterdir()) == []
+    assert elsewhere.names() == {f"{named(1)}/a"}
+    assert caplog.records == []
 
 
 def test_a_file_is_no_staging_area(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("kept", encoding="utf-8")
-    with pytest.raises(NotADirectoryError):
-        StagingArea(UPath(tmp_path / "file")).sweep(NOW, 7)
+    area = StagingArea(UPath(tmp_path / "file"))
+    with pytest.raises(
+        EngagementError, match=r"cannot list the staging folder .*parents are folders"
+    ):
+        area.sweep(NOW, 7)
+    with pytest.raises(EngagementError, match=r"cannot write the staging folder .*choose a path"):
+        area.check()
 
 
 def test_sweeping_at_the_same_time(area: Area) -> None:
     """Each sweep may find what another one has just removed."""
     sweeps = 4
-    leftovers = {f"dag/leftover {n}" for n in range(6)}
+    leftovers = {f"dag/{named(number)}" for number in range(6)}
     for leftover in leftovers:
         for n in range(5):
             area.put(f"{leftover}/tables/{n}", b"T", NOW - timedelta(days=30))
@@ -406,6 +580,84 @@ def test_sweeping_at_the_same_time(area: Area) -> None:
         swept = list(pool.map(sweep, range(sweeps)))
     assert area.names() == set()
     assert {name for names in swept for name in names} == leftovers
+
+
+def test_an_area_that_works_is_left_as_it_was(area: Area) -> None:
+    area.put("dag/kept/a", b"A")
+    StagingArea(area.path).check()
+    assert area.names() == {"dag/kept/a"}
+
+
+@pytest.mark.parametrize("kind", REMOTE)
+def test_no_bucket_is_made(
+    kind: str,
+    week: Period,
+    moto_server: S3Server,
+    golden_address: Address,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A bucket of that name would be somebody's typing error, and full of personal data."""
+    path = s3_path(kind, moto_server, "no-such-bucket", monkeypatch)
+    told = "the S3 server has no bucket 'no-such-bucket': create it or correct ENGAGEMENT_STAGING"
+    with pytest.raises(ConfigurationError, match=told):
+        StagingArea(path).check()
+    with pytest.raises(ConfigurationError, match=told):
+        report.take_snapshot(golden_address, week, StagingArea(path), "dag", settings)
+    buckets = moto_server.client().list_buckets()["Buckets"]
+    assert "no-such-bucket" not in {bucket["Name"] for bucket in buckets}
+
+
+ATTEMPTS = {
+    "check": lambda folder: StagingArea(folder).check(),
+    "load": report.Snapshot.load,
+    "written": lambda folder: write(folder, a="A"),
+    "sweep": lambda folder: StagingArea(folder).sweep(NOW, 7),
+    "remove": staging.remove,
+    "remove_run": staging.remove_run,
+}
+
+
+@pytest.mark.parametrize("attempt", ATTEMPTS)
+@pytest.mark.parametrize("kind", REMOTE)
+def test_only_what_may_pass_is_tried_again(
+    kind: str,
+    attempt: str,
+    moto_bucket: Bucket,
+    moto_faults: Proxy,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An outage passes, a missing right does not; either is told in one line."""
+    server = moto_bucket.server.at(moto_faults.endpoint)
+    folder = s3_path(kind, server, moto_bucket.name, monkeypatch) / "dag" / named(1)
+    write(folder, a="A", **{"snapshot.json": "{}"})
+    for fault, expected, words in (
+        (Answer(503, "SlowDown"), TemporaryError, "failing or busy (SlowDown, HTTP 503)"),
+        (Answer(500, "InternalError"), TemporaryError, "failing or busy (InternalError, HTTP 500)"),
+        (Answer(403, "AccessDenied"), ConfigurationError, "denies access to bucket"),
+        (Answer(403, "InvalidAccessKeyId"), ConfigurationError, "refuses the credentials"),
+    ):
+        for method in ("GET", "PUT", "POST", "DELETE"):
+            moto_faults.fail(fault, method)
+        with pytest.raises(expected) as caught:
+            ATTEMPTS[attempt](folder)
+        message = str(caught.value)
+        assert "the staging folder s3://" in message
+        assert words in message
+        assert "\n" not in message
+        moto_faults.heal()
+
+
+@pytest.mark.parametrize("attempt", ATTEMPTS)
+@pytest.mark.parametrize("kind", REMOTE)
+def test_no_answer_is_tried_again(
+    kind: str, attempt: str, moto_bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing listens at a port that was just free."""
+    server = moto_bucket.server.at(f"http://127.0.0.1:{free_port()}")
+    folder = s3_path(kind, server, moto_bucket.name, monkeypatch) / "dag" / named(1)
+    with pytest.raises(TemporaryError, match=r"the S3 server .* did not answer or broke off"):
+        ATTEMPTS[attempt](folder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -530,6 +782,93 @@ def test_what_changed_since_it_was_made_is_told(
     with pytest.raises(PublishError) as caught:
         publish("s3", made, settings, moto_server)
     assert f"{made.snapshot.folder.path}/json/{archive.name} has changed" in str(caught.value)
+
+
+@pytest.mark.parametrize("error", [LookupError, KeyboardInterrupt])
+def test_a_snapshot_that_fails_leaves_nothing(
+    error: type[BaseException],
+    area: Area,
+    week: Period,
+    golden_address: Address,
+    settings: Settings,
+) -> None:
+    def fail(table: str, _: int) -> None:
+        if table == "users":
+            raise error
+
+    with pytest.raises(error):
+        report.take_snapshot(golden_address, week, StagingArea(area.path), "dag", settings, fail)
+    assert area.names() == set()
+    if isinstance(area, Folder):
+        assert list((area.path / "dag").iterdir()) == []
+
+
+AIRFLOW = [kind for kind in KINDS if kind == "airflow"]
+
+
+@pytest.mark.parametrize("kind", AIRFLOW)
+def test_tasks_keep_to_their_run(
+    kind: str,
+    week: Period,
+    golden_uri: str,
+    make_area: Callable[[str], Area],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An extract that runs again leaves the snapshot that others may read; the last task does not.
+
+    The same report of another run stays.
+    """
+    from types import SimpleNamespace
+
+    from engagement.rim import reports
+
+    area = make_area(kind)
+    monkeypatch.setenv("ENGAGEMENT_STAGING", str(area.path))
+    monkeypatch.setenv("AIRFLOW_CONN_APP_DB", golden_uri)
+
+    def extract(run: str) -> str:
+        context = {"dag": SimpleNamespace(dag_id="dag"), "run_id": run}
+        monkeypatch.setattr(reports, "get_current_context", lambda: context)
+        return reports.extract({"period": week.as_dict()})
+
+    first, other, second = extract("one"), extract("other"), extract("one")
+    assert {name.split("/")[1] for name in area.names()} == {
+        folder.rpartition("/")[2] for folder in (first, other, second)
+    }
+    for _ in range(2):
+        reports.clean_up(second)
+        assert {name.split("/")[1] for name in area.names()} == {other.rpartition("/")[2]}
+
+
+@pytest.mark.parametrize("kind", AIRFLOW)
+def test_a_wrong_staging_area_fails_before_any_work(
+    kind: str,
+    settings: Settings,
+    golden_uri: str,
+    make_area: Callable[[str], Area],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from types import SimpleNamespace
+
+    from engagement.rim import reports
+
+    path = str(make_area(kind).path)
+    bucket = path.partition("@")[2].partition("/")[0]
+    params = {"start": "2025-12-29", "end": "2025-12-29", "format": "json", "s3_prefix": None}
+    run = SimpleNamespace(data_interval_start=None, data_interval_end=None)
+    context = {"params": {**params, "replace": False}, "dag_run": run}
+    monkeypatch.setattr(reports, "get_current_context", lambda: context)
+    monkeypatch.setenv("ENGAGEMENT_DESTINATION", settings.destination)
+    monkeypatch.setenv("AIRFLOW_CONN_APP_DB", golden_uri)
+    for wrong, told in (
+        (f"s3://missing@{bucket}/staging", "there is no connection missing to the staging area: "),
+        (path.replace(bucket, "no-such-bucket"), "the S3 server has no bucket 'no-such-bucket': "),
+    ):
+        monkeypatch.setenv("ENGAGEMENT_STAGING", wrong)
+        with pytest.raises(ConfigurationError, match=told):
+            reports.plan("daily")
+    monkeypatch.setenv("ENGAGEMENT_STAGING", path)
+    assert reports.plan("daily")["format"] == "json"
 
 
 def test_all_of_this_on_airflows_paths(tmp_path: Path) -> None:

@@ -6,8 +6,10 @@ same datasets give the same bytes: members are sorted, with fixed times and mode
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -58,13 +60,12 @@ _MEMBER_MODE = S_IFREG | 0o644
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """One file of the archive. `fields` are a CSV's columns where they depend on the data."""
+    """One file of the archive."""
 
     name: str
     rows: int
     bytes: int
     sha256: str
-    fields: tuple[str, ...] = ()
 
 
 def sha256_of(path: Path) -> str:
@@ -74,21 +75,33 @@ def sha256_of(path: Path) -> str:
 
 
 def describe(
-    folder: Path, period: Period, file_format: Format, files: Mapping[str, File], quality: Path
+    folder: Path,
+    data: Path,
+    period: Period,
+    file_format: Format,
+    files: Mapping[str, File],
+    quality: Path,
 ) -> None:
     """Writes the data package and the README into `folder`.
 
-    `files` are the datasets' by name, `quality` is the data quality result.
+    `files` are the datasets' by name, which stand in `data`; `quality` is the data quality result.
     """
+    fields = {
+        dataset.name: list(_fields(dataset, file_format, data / files[dataset.name].name))
+        for dataset in TABLES
+    }
     readme = queries.document("archive_readme").format(
         period=f"{period.start} to {period.end}",
         timezone=period.timezone,
-        datasets=_dataset_sections(file_format, files),
+        datasets=_dataset_sections(fields, files),
         other_metrics=file_name(OTHER_METRICS.name, file_format),
     )
     (folder / README).write_text(readme, encoding="utf-8", newline="")
     resources = [
-        *(_table_resource(dataset, file_format, files[dataset.name]) for dataset in TABLES),
+        *(
+            _table_resource(dataset, file_format, files[dataset.name], fields[dataset.name])
+            for dataset in TABLES
+        ),
         _object_resource(files[OTHER_METRICS.name]),
         {
             "name": "data_quality",
@@ -158,11 +171,13 @@ def _blocks(path: Path) -> Iterator[bytes]:
             yield block
 
 
-def _table_resource(dataset: Dataset, file_format: Format, file: File) -> dict[str, Any]:
+def _table_resource(
+    dataset: Dataset, file_format: Format, file: File, fields: list[dict[str, Any]]
+) -> dict[str, Any]:
     # A JSON table would have to go without its hash, so it is told as JSON; its schema stands
     # beside it all the same.
     kinds = {Format.JSON: "json", Format.CSV: "table", Format.PARQUET: "file"}
-    schema: dict[str, Any] = {"fields": list(_fields(dataset, file_format, file))}
+    schema: dict[str, Any] = {"fields": fields}
     if dataset.key:
         schema["primaryKey"] = list(dataset.key)
     return {
@@ -199,21 +214,26 @@ def _object_resource(file: File) -> dict[str, Any]:
     }
 
 
-def _fields(dataset: Dataset, file_format: Format, file: File) -> Iterator[dict[str, Any]]:
+def _fields(dataset: Dataset, file_format: Format, path: Path) -> Iterator[dict[str, Any]]:
     for column in dataset.columns:
         if column.type is Type.COUNTS and file_format is Format.CSV:
-            prefix = "type_"
-            for name in file.fields:
-                if name.startswith(prefix):
+            for name in _header(path):
+                # The name is free text out of the data: it stands here and nowhere else.
+                if name.startswith("type_"):
                     yield {
                         "name": name,
                         "type": str(Type.INTEGER),
-                        "description": f"Activities of type {name.removeprefix(prefix)}.",
+                        "description": "Activities of this type.",
                         "unit": column.unit,
                         "constraints": {"required": True, "minimum": 0},
                     }
         else:
             yield _field(column, column.name)
+
+
+def _header(path: Path) -> list[str]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return next(csv.reader(file))
 
 
 def _field(column: Column, name: str) -> dict[str, Any]:
@@ -260,7 +280,7 @@ def _object_fields(parts: tuple[Part, ...], path: str) -> Iterator[dict[str, Any
                 }
 
 
-def _dataset_sections(file_format: Format, files: Mapping[str, File]) -> str:
+def _dataset_sections(fields: Mapping[str, list[dict[str, Any]]], files: Mapping[str, File]) -> str:
     sections = []
     for dataset in TABLES:
         file = files[dataset.name]
@@ -272,10 +292,7 @@ def _dataset_sections(file_format: Format, files: Mapping[str, File]) -> str:
             "",
             "| column | what it is |",
             "| --- | --- |",
-            *(
-                f"| `{column['name']}` | {_told(column)} |"
-                for column in _fields(dataset, file_format, file)
-            ),
+            *(f"| {_code(column['name'])} | {_told(column)} |" for column in fields[dataset.name]),
         ]
         sections.append("\n".join(lines))
     lines = [
@@ -287,12 +304,21 @@ def _dataset_sections(file_format: Format, files: Mapping[str, File]) -> str:
         "| value | what it is |",
         "| --- | --- |",
         *(
-            f"| `{value['name']}` | {_told(value)} |"
+            f"| {_code(value['name'])} | {_told(value)} |"
             for value in _object_fields(OTHER_METRICS.parts, "")
         ),
     ]
     sections.append("\n".join(lines))
     return "\n\n".join(sections)
+
+
+def _code(text: str) -> str:
+    """Any text as a code span in a cell of a Markdown table; control characters are spelt out."""
+    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
+    # A blank beside each fence is no part of the text.
+    pad = " " if {line[:1], line[-1:]} & {"`", " "} else ""
+    return f"{fence}{pad}{line}{pad}{fence}".replace("|", "\\|")
 
 
 def _told(described: Mapping[str, Any]) -> str:

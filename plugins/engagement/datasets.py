@@ -204,8 +204,8 @@ USER_ACTIVITY = Dataset(
         Column(
             "by_type",
             Type.COUNTS,
-            "The same activities by activity type, in alphabetical order; in CSV a column "
-            "type_<activity type> each.",
+            "The same activities by activity type, in alphabetical order; in CSV a column each, "
+            "named type_ and the activity type.",
             unit="activities",
         ),
     ),

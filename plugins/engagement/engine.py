@@ -6,7 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -37,16 +37,12 @@ _DAY_US = 86_400_000_000
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One computed dataset: its file, its rows, and what other datasets must agree with.
-
-    `fields` are the columns as the file has them, where they depend on the data.
-    """
+    """One computed dataset: its file, its rows, and what other datasets must agree with."""
 
     name: str
     file: str
     rows: int
     measures: Mapping[str, int]
-    fields: tuple[str, ...] = field(default=())
 
 
 def tables_of(name: str) -> set[str]:
@@ -87,7 +83,6 @@ def _compute_rows(session: Session, dataset: Dataset, folder: Path, file_format:
     rows, measures = contracts.check_rows(dataset, result, session.period.end)
     file = file_name(dataset.name, file_format)
     bindings: dict[str, object] = {"path": str(folder / file)}
-    fields: tuple[str, ...] = ()
     if file_format is Format.PARQUET:
         projection, options = "*", "format parquet, compression zstd"
     elif file_format is Format.JSON:
@@ -99,13 +94,13 @@ def _compute_rows(session: Session, dataset: Dataset, folder: Path, file_format:
         csv.writer(header, lineterminator="\n").writerow(fields)
         if not rows:
             (folder / file).write_text(header.getvalue(), encoding="utf-8", newline="")
-            return Result(dataset.name, file, rows, measures, fields)
+            return Result(dataset.name, file, rows, measures)
         bindings |= {"header": header.getvalue(), "line_end": "\n"}
         options = "format csv, header false, nullstr '', prefix $header, suffix $line_end"
     session.connection.execute(
         f"copy (select {projection} from result) to $path ({options})", bindings
     )
-    return Result(dataset.name, file, rows, measures, fields)
+    return Result(dataset.name, file, rows, measures)
 
 
 def _json_projection(dataset: Dataset) -> str:

@@ -7,19 +7,22 @@ The files hold the columns that the datasets and their checks need, one file a q
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Callable, Generator, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from queue import Empty, SimpleQueue
+from threading import Event
 
 import adbc_driver_manager
 import pyarrow as pa
+from adbc_driver_manager._reader import AdbcRecordBatchReader
 from pyarrow import parquet
 from upath import UPath
 
-from engagement import queries
+from engagement import queries, staging
 from engagement.app_database import Address, Snapshot, database_errors, snapshot
 from engagement.period import Period
 from engagement.settings import Settings
@@ -65,35 +68,48 @@ def extract(
 ) -> Extract:
     """Writes every table to `folder` as `<table>.parquet`, all as of one snapshot.
 
-    Raises EngagementError, or OSError where the folder cannot be written.
+    A file appears when its table was read to the end. Raises EngagementError, or OSError where the
+    disk refuses what is written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     with snapshot(address, settings, application_name) as taken:
         parameters = _parameters(taken, period)
-
-        def read(waiting: SimpleQueue[str]) -> dict[str, int]:
-            rows: dict[str, int] = {}
-            with suppress(Empty), database_errors(settings, address), taken.reader() as connection:
-                while True:
-                    table = waiting.get_nowait()
-                    query = taken.statement(queries.read(f"extract/{table}"), parameters)
-                    for count in _copy(connection, query, folder / f"{table}.parquet"):
-                        rows[table] = count
-                        if report:
-                            report(table, count)
-                    log.info("extracted %s: %s rows", table, f"{rows[table]:,}")
-            return rows
-
         waiting: SimpleQueue[str] = SimpleQueue()
         for table in TABLES:
             waiting.put(table)
+        stopped = Event()
+
+        def read() -> dict[str, int]:
+            rows: dict[str, int] = {}
+            with suppress(Empty), database_errors(settings, address), taken.reader() as connection:
+                while not stopped.is_set():
+                    table = waiting.get_nowait()
+                    query = taken.statement(queries.read(f"extract/{table}"), parameters)
+                    with (
+                        staging.written(folder) as local,
+                        closing(_copy(connection, query, local / f"{table}.parquet")) as counts,
+                    ):
+                        for count in counts:
+                            if stopped.is_set():
+                                raise _Stopped
+                            rows[table] = count
+                            if report:
+                                report(table, count)
+                    log.info("extracted %s: %s rows", table, f"{rows[table]:,}")
+            return rows
+
+        read_rows: dict[str, int] = {}
         with ThreadPoolExecutor(_CONNECTIONS) as pool:
-            rows = {
-                table: count
-                for part in pool.map(read, [waiting] * _CONNECTIONS)
-                for table, count in part.items()
-            }
-        return Extract(taken.instant, {table: rows[table] for table in TABLES})
+            try:
+                for reader in as_completed([pool.submit(read) for _ in range(_CONNECTIONS)]):
+                    read_rows |= reader.result()
+            finally:
+                # The pool waits for the readers: after an error, what they read is of no use.
+                stopped.set()
+        return Extract(taken.instant, {table: read_rows[table] for table in TABLES})
+
+
+class _Stopped(Exception):  # noqa: N818  it tells of no error
+    """Ends a reader because another one, or who waits for both, has failed."""
 
 
 def _parameters(taken: Snapshot, period: Period) -> dict[str, object]:
@@ -113,8 +129,8 @@ def _parameters(taken: Snapshot, period: Period) -> dict[str, object]:
 
 
 def _copy(
-    connection: adbc_driver_manager.AdbcConnection, query: str, target: UPath
-) -> Iterator[int]:
+    connection: adbc_driver_manager.AdbcConnection, query: str, target: Path
+) -> Generator[int]:
     """Streams the rows of `query` into one Parquet file; yields how many there are so far."""
     with adbc_driver_manager.AdbcStatement(connection) as statement:
         statement.set_sql_query(query)
@@ -122,7 +138,8 @@ def _copy(
         rows = 0
         yield rows
         with (
-            pa.RecordBatchReader._import_from_c(stream.address) as batches,
+            # Raises what the database says in mid-stream as the driver's errors.
+            closing(AdbcRecordBatchReader._import_from_c(stream.address)) as batches,
             target.open("wb") as file,
             # Measured: half the time to write, a quarter to read, and a smaller file.
             parquet.ParquetWriter(

@@ -118,7 +118,6 @@ class Computed:
     bytes: int
     sha256: str
     measures: Mapping[str, int]
-    fields: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain values."""
@@ -127,7 +126,7 @@ class Computed:
     @classmethod
     def of_dict(cls, values: Mapping[str, Any]) -> Self:
         """The same out of plain values."""
-        return cls(**{**values, "fields": tuple(values["fields"])})
+        return cls(**values)
 
 
 def take_snapshot(
@@ -208,7 +207,6 @@ def compute(snapshot: Snapshot, name: str, file_format: Format, settings: Settin
                 path.stat().st_size,
                 archive.sha256_of(path),
                 result.measures,
-                result.fields,
             )
         facts.append(f"{computed.rows:,} rows")
     return computed
@@ -243,7 +241,7 @@ def package(
     )
     with _stage("package") as facts:
         files = {
-            name: archive.File(one.file, one.rows, one.bytes, one.sha256, one.fields)
+            name: archive.File(one.file, one.rows, one.bytes, one.sha256)
             for name, one in by_name.items()
         }
         names = [file.name for file in files.values()]
@@ -254,7 +252,7 @@ def package(
             staging.written(target) as folder,
         ):
             checked = record / archive.DATA_QUALITY
-            archive.describe(folder, snapshot.period, file_format, files, checked)
+            archive.describe(folder, local, snapshot.period, file_format, files, checked)
             name = archive_name(snapshot.period)
             paths = [
                 *(local / name for name in names),

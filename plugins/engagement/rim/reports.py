@@ -10,25 +10,47 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
 
-from airflow.sdk import Asset, ObjectStoragePath, get_current_context
+from airflow.sdk import Asset, Connection, ObjectStoragePath, get_current_context
+from airflow.sdk.exceptions import AirflowNotFoundException
 
-from engagement.errors import UsageError
+from engagement.errors import ConfigurationError, UsageError
 from engagement.period import Cadence, Period, local_date, parse_timezone
 from engagement.rim.common import Plain, app_database, destination, one_line_errors
-from engagement.settings import load
+from engagement.settings import Settings, load
 
 if TYPE_CHECKING:
     from upath import UPath
 
     from engagement.report import Snapshot
+    from engagement.staging import StagingArea
 
 log = logging.getLogger(__name__)
 
 
 def _staged(address: str) -> UPath:
-    """A path of the staging area; Airflow's paths do all that a UPath does, without being one."""
+    """A path of the staging area; Airflow's paths do all that a UPath does, without being one.
+
+    Raises ConfigurationError where its connection does not exist: Airflow would take this machine's
+    own S3 login instead.
+    """
+    connection_id = urlsplit(address).netloc.rpartition("@")[0]
+    if connection_id:
+        try:
+            Connection.get(connection_id)
+        except AirflowNotFoundException:
+            raise ConfigurationError(
+                f"there is no connection {connection_id} to the staging area: add it in Airflow "
+                "under Admin, Connections (type Amazon Web Services), or correct ENGAGEMENT_STAGING"
+            ) from None
     return cast("UPath", ObjectStoragePath(address))
+
+
+def _area(settings: Settings) -> StagingArea:
+    from engagement.staging import StagingArea
+
+    return StagingArea(_staged(settings.staging))
 
 
 def _snapshot(folder: str) -> Snapshot:
@@ -81,6 +103,7 @@ def plan(cadence: str) -> Plain:
         period = _period(Cadence(cadence), params, context, settings.timezone)
         file_format = parse_format(params["format"])
         destination(settings, params["s3_prefix"] or None).check()
+        _area(settings).check()
         app_database(CONNECTION_ID)
     log.info("the report of %s to %s (%s)", period.start, period.end, period.timezone)
     return {
@@ -96,14 +119,19 @@ def extract(planned: Plain) -> str:
     """Reads one snapshot of the app's database into the staging area; returns its folder."""
     from engagement.app_database import CONNECTION_ID
     from engagement.report import take_snapshot
-    from engagement.staging import StagingArea
 
+    context = get_current_context()
     with one_line_errors():
         settings = load()
-        owner = get_current_context()["dag"].dag_id
-        period = Period.parse(**planned["period"])
-        area = StagingArea(_staged(settings.staging))
-        return str(take_snapshot(app_database(CONNECTION_ID), period, area, owner, settings).folder)
+        snapshot = take_snapshot(
+            app_database(CONNECTION_ID),
+            Period.parse(**planned["period"]),
+            _area(settings),
+            context["dag"].dag_id,
+            settings,
+            run=context["run_id"],
+        )
+    return str(snapshot.folder)
 
 
 def validate(folder: str) -> Plain:
@@ -164,8 +192,8 @@ def publish(planned: Plain, folder: str, packaged: Plain, asset: str) -> Plain:
 
 
 def clean_up(folder: str) -> None:
-    """Removes the staging folder of a run that has published."""
-    from engagement.staging import remove
+    """Removes all that a run which has published left in the staging area."""
+    from engagement.staging import remove_run
 
     with one_line_errors():
-        remove(_staged(folder))
+        remove_run(_staged(folder))
