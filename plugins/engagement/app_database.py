@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
@@ -234,7 +234,8 @@ def transaction(
     database says.
     """
     conninfo = address.session(application_name, settings)
-    with database_errors(settings, address), _connect(conninfo, address) as connection:
+    # The connection as a context manager would stay open where the commit fails.
+    with database_errors(settings, address), closing(_connect(conninfo, address)) as connection:
         connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         connection.read_only = read_only
         connection.execute(
@@ -246,6 +247,7 @@ def transaction(
             },
         )
         yield connection
+        connection.commit()
 
 
 def _connect(conninfo: str, address: Address) -> psycopg.Connection:

@@ -213,7 +213,7 @@ def write(
     for fasts that do not exist; ConfigurationError, TemporaryError or EngagementError for whatever
     the database says.
     """
-    kind = Kind(kind)
+    kind = _kind(kind)
     facts = _FACTS[kind]
     window = _window(check_instant(now), options, settings)
     with transaction(
@@ -252,6 +252,13 @@ def write(
             outcome,
         )
     return outcome
+
+
+def _kind(name: str) -> Kind:
+    try:
+        return Kind(name)
+    except ValueError:
+        raise UsageError(f"kind {name!r} is unknown: expected one of {', '.join(Kind)}") from None
 
 
 def _look_up(
