@@ -24,17 +24,11 @@ from typing import Any
 
 from airflow.sdk import Asset, CronDataIntervalTimetable, Param, chain, dag, task
 
+from engagement.event_kinds import Kind
 from engagement.rim import fast_events as rim
 from engagement.rim.common import DEFAULT_ARGS
 from engagement.settings import load
 
-KINDS = (
-    "fast_beginnings",
-    "fast_endings",
-    "devotionals_available",
-    "participant_milestones",
-    "user_milestones",
-)
 WRITTEN = Asset(name="engagement_fast_events", uri="x-engagement://fast-events")
 RECONCILED = Asset(name="engagement_reconciliation", uri="x-engagement://reconciliation")
 PARAMS: dict[str, Any] = {
@@ -92,9 +86,9 @@ step: Any = task
 def fast_events() -> None:
     """The DAG."""
     synced = step(rim.sync_event_types)()
-    written = [step(task_id=kind)(rim.write)(kind) for kind in KINDS]
+    written = [step(task_id=kind)(rim.write)(kind) for kind in map(str, Kind)]
     summary = step(outlets=[WRITTEN], trigger_rule="all_done")(rim.summary)(
-        KINDS, written, WRITTEN.name
+        [*map(str, Kind)], written, WRITTEN.name
     )
     chain(synced, written, summary)
     step(outlets=[RECONCILED])(rim.reconcile)(RECONCILED.name)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from engagement.events import Kind
+from engagement.event_kinds import Kind
 from engagement.period import Cadence, Period
 
 ROOT = Path(__file__).resolve().parent.parent

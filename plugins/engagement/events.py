@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from typing import Any, Self
 
 import psycopg
@@ -21,6 +20,7 @@ from psycopg.rows import dict_row
 from engagement import queries
 from engagement.app_database import Address, transaction
 from engagement.errors import EngagementError, UsageError
+from engagement.event_kinds import Kind as Kind
 from engagement.period import first_instant, local_date, parse_timezone
 from engagement.settings import Settings
 from engagement.text_table import aligned
@@ -38,16 +38,6 @@ _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST = datetime(9998, 12, 31, tzinfo=UTC)
 _DAY = timedelta(days=1)
 _NAMED = 10
-
-
-class Kind(StrEnum):
-    """The kinds of events, each written by a task of its own."""
-
-    FAST_BEGINNINGS = "fast_beginnings"
-    FAST_ENDINGS = "fast_endings"
-    DEVOTIONALS_AVAILABLE = "devotionals_available"
-    PARTICIPANT_MILESTONES = "participant_milestones"
-    USER_MILESTONES = "user_milestones"
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,8 +204,7 @@ def write(
     the database says.
     """
     kind = _kind(kind)
-    facts = _FACTS[kind]
-    window = _window(check_instant(now), options, settings)
+    now = check_instant(now)
     with transaction(
         address, settings, f"engagement-events {kind}", read_only=options.dry_run
     ) as connection:
@@ -223,24 +212,9 @@ def write(
             # In a statement of its own: the next one sees what the holder before has committed.
             connection.execute(
                 "select pg_advisory_xact_lock(%(space)s, %(kind)s)",
-                {"space": LOCK_SPACE, "kind": facts.lock},
+                {"space": LOCK_SPACE, "kind": _FACTS[kind].lock},
             )
-        known = _look_up(connection, kind, facts.event_type, options.fast_ids)
-        if known["event_type_id"] is None and not options.dry_run:
-            raise EngagementError(
-                f"{kind}: the app's database has no event type {facts.event_type}: run "
-                "sync_event_types first"
-            )
-        is_active = known["is_active"] is not False
-        parameters = {
-            **known,
-            **window,
-            "activity_type": facts.activity_type,
-            "fan_out": options.fan_out and facts.activity_type is not None,
-            "max_events": options.max_events,
-            "fast_ids": list(options.fast_ids),
-        }
-        statement = _kind_statement(kind, writes=is_active and not options.dry_run)
+        statement, parameters, is_active = _prepared(connection, kind, now, options, settings)
         rows = connection.cursor(row_factory=dict_row).execute(statement, parameters).fetchall()
     outcome = _outcome(kind, rows, is_active=is_active, options=options)
     _tell(outcome)
@@ -252,6 +226,43 @@ def write(
             outcome,
         )
     return outcome
+
+
+def explain(
+    kind: Kind | str, address: Address, now: datetime, options: Options, settings: Settings
+) -> str:
+    """How the database would run the statement that finds what is due of a kind and not there."""
+    options = replace(options, dry_run=True)
+    with transaction(address, settings, "engagement-events explain", read_only=True) as connection:
+        statement, parameters, _ = _prepared(
+            connection, _kind(kind), check_instant(now), options, settings
+        )
+        rows = connection.execute(f"explain (analyze, costs off) {statement}", parameters)
+        return "\n".join(line for (line,) in rows)
+
+
+def _prepared(
+    connection: psycopg.Connection, kind: Kind, now: datetime, options: Options, settings: Settings
+) -> tuple[str, dict[str, Any], bool]:
+    """The statement of a kind, what it binds, and whether the kind's event type is active."""
+    facts = _FACTS[kind]
+    known = _look_up(connection, kind, facts.event_type, options.fast_ids)
+    if known["event_type_id"] is None and not options.dry_run:
+        raise EngagementError(
+            f"{kind}: the app's database has no event type {facts.event_type}: run "
+            "sync_event_types first"
+        )
+    is_active = known["is_active"] is not False
+    parameters = {
+        **known,
+        **_window(now, options, settings),
+        "activity_type": facts.activity_type,
+        "fan_out": options.fan_out and facts.activity_type is not None,
+        "max_events": options.max_events,
+        "fast_ids": list(options.fast_ids),
+    }
+    writes = is_active and not options.dry_run
+    return _kind_statement(kind, writes=writes), parameters, is_active
 
 
 def _kind(name: str) -> Kind:
