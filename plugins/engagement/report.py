@@ -136,21 +136,30 @@ def take_snapshot(
     owner: str,
     settings: Settings,
     report: Report | None = None,
+    run: str | None = None,
 ) -> Snapshot:
-    """Extracts the tables of `period` into a new staging folder; sweeps old leftovers first."""
+    """Extracts the tables of `period` into a new staging folder; sweeps old leftovers first.
+
+    `run` names the owner's run, for `staging.remove_run`.
+    """
     with _stage("extract") as facts:
         for leftover in area.sweep(datetime.now(UTC), settings.staging_keep_days):
             log.info("removed the staging of an old run: %s", leftover)
-        folder = area.new_folder(owner, period.label)
+        folder = area.new_folder(owner, period.label, run)
         name = f"engagement-reports {owner}"
-        extracted = extract(address, period, folder / "tables", settings, name, report)
-        snapshot = Snapshot(
-            folder,
-            period,
-            extracted.taken_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
-            extracted.rows,
-        )
-        snapshot.save()
+        try:
+            extracted = extract(address, period, folder / "tables", settings, name, report)
+            snapshot = Snapshot(
+                folder,
+                period,
+                extracted.taken_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+                extracted.rows,
+            )
+            snapshot.save()
+        except BaseException:
+            # Nothing goes on with half a snapshot.
+            staging.discard(folder)
+            raise
         facts.append(f"{sum(snapshot.rows.values()):,} rows")
     return snapshot
 
