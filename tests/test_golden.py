@@ -9,6 +9,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow.parquet as pq
 import pytest
 from upath import UPath
@@ -126,6 +127,35 @@ def test_other_metrics(
         found = (tmp_path / result.file).read_text(encoding="utf-8")
         expected = golden.report["other_metrics"]
         assert json.dumps(json.loads(found)) == json.dumps(expected)
+
+
+@pytest.mark.parametrize("file_format", Format)
+def test_the_time_zone_of_the_session_is_no_matter(
+    file_format: Format,
+    golden: Golden,
+    tables: report.Snapshot,
+    settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No query cuts a day or prints an instant by it."""
+    connect = duckdb.connect
+    found = []
+    for zone in ("Etc/GMT+12", "Pacific/Kiritimati"):
+
+        def elsewhere(zone: str = zone, **options: Any) -> duckdb.DuckDBPyConnection:
+            return connect(config={**options["config"], "TimeZone": zone})
+
+        monkeypatch.setattr(duckdb, "connect", elsewhere)
+        folder = tmp_path / zone.replace("/", "-")
+        folder.mkdir()
+        staged = Path(tables.tables.path)
+        files = [
+            engine.compute(name, staged, golden.period, folder, file_format, settings).file
+            for name in datasets.NAMES
+        ]
+        found.append([(folder / file).read_bytes() for file in files])
+    assert found[0] == found[1]
 
 
 def test_consolidated(golden: Golden, tables: report.Snapshot, settings: Settings) -> None:
