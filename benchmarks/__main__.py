@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measures the report of the last 30 days of 90 days of data.
+"""`python -m benchmarks`: measures the report of the last 30 days of 90 days of data, and events.
 
 The report runs as its users run it, in turns with the baseline, the bare copy of the rows that it
 has to read. The result goes to standard output, and with the default sizes into docs/benchmark.md.
@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
-from benchmarks import database, document
+from benchmarks import database, document, fast_events
 from benchmarks.document import History, Result
 from benchmarks.measure import BenchmarkError, Days, Run, baseline, report
 from demo.generate import Size
@@ -53,6 +53,15 @@ def measure(size: Size, rounds: int, folder: Path) -> Result:
         baseline(short_uri, days)
         report(short_uri, days)
         short_copies, short_runs = _in_turns(short_uri, days, (rounds + 1) // 2)
+        _tell("events of the fasts")
+        tenth = replace(
+            size, days=size.days // 10, events=size.events // 10, activities=size.activities // 10
+        )
+        idle = [
+            fast_events.measure_idle(database.database(started, one), one.events, one.end, rounds)
+            for one in (tenth, halved, size)
+        ]
+        burst = fast_events.measure_burst(uri, size.end)
     return Result(
         size=size,
         days=days,
@@ -63,6 +72,8 @@ def measure(size: Size, rounds: int, folder: Path) -> Result:
         doubled=doubled,
         doubled_days=_last_days(2 * _MONTH),
         short=History(halved, short_copies, short_runs),
+        idle=idle,
+        burst=burst,
     )
 
 

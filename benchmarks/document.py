@@ -12,6 +12,7 @@ from statistics import median
 
 import psycopg
 
+from benchmarks.fast_events import Burst, Idle
 from benchmarks.measure import Days, Run
 from demo.generate import Size
 
@@ -24,6 +25,13 @@ What `make bench` measured last. The report is `python -m engagement report --fo
 thrown away. Both ran in turns after one run to warm up, with the server on the same cores. Seconds
 are medians, a ratio is the median of the rounds' ratios, and the peak memory is the worst of the
 rounds, of the report's process without the database server.
+
+"""
+
+
+_EVENTS = """\
+A run that finds nothing to do, at the end of databases of different sizes; each kind with its own
+connection, median of the rounds.
 
 """
 
@@ -50,6 +58,8 @@ class Result:
     doubled: Run
     doubled_days: Days
     short: History
+    idle: Sequence[Idle]
+    burst: Burst
 
 
 def server_version(uri: str) -> str:
@@ -90,8 +100,42 @@ def write(result: Result) -> str:
                 for n, (copy, run) in enumerate(zip(result.copies, result.runs, strict=True), 1)
             ],
         ),
+        "## Events of the fasts\n\n",
+        _EVENTS,
+        _table(
+            ["kind", *(f"{idle.events:,} events" for idle in result.idle)],
+            _idle_rows(result.idle),
+        ),
+        _table(
+            ["figure", "measured", "to reach"],
+            [
+                (
+                    "nothing to do, all kinds",
+                    f"**{result.idle[-1].total:.2f} s**",
+                    "under 1 s",
+                ),
+                (
+                    f"{result.burst.events:,} beginnings with {result.burst.feed_rows:,} feed rows",
+                    f"**{result.burst.seconds:.1f} s**",
+                    "under 10 s",
+                ),
+            ],
+        ),
+        f"Plans at {result.idle[-1].events:,} events:\n\n",
+        *(
+            f"<details><summary>{kind}</summary>\n\n```\n{plan}\n```\n\n</details>\n\n"
+            for kind, plan in result.idle[-1].plans.items()
+        ),
     ]
     return "".join(parts).rstrip("\n") + "\n"
+
+
+def _idle_rows(idle: Sequence[Idle]) -> list[tuple[str, ...]]:
+    kinds = [
+        (str(kind), *(f"{one.seconds[kind] * 1000:.0f} ms" for one in idle))
+        for kind in idle[-1].seconds
+    ]
+    return [*kinds, ("**all**", *(f"{one.total * 1000:.0f} ms" for one in idle))]
 
 
 def _round(number: int, copy: float, run: Run) -> tuple[str, ...]:

@@ -8,12 +8,15 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
+import psycopg
 import pytest
 
-from benchmarks import database, document
+from benchmarks import database, document, fast_events
 from benchmarks.document import History, Result
+from benchmarks.fast_events import Burst, Idle
 from benchmarks.measure import BenchmarkError, Days, Run, baseline, report
 from demo.generate import Size
+from engagement.event_kinds import Kind
 
 SIZE = Size(end=date(2026, 1, 26), users=60, events=3000, activities=2000, days=90, seed=7)
 DAYS = Days(date(2025, 12, 27), date(2026, 1, 25))
@@ -62,6 +65,11 @@ def test_page_holds_the_medians_and_the_worst_peak() -> None:
             doubled=run(9, 341),
             doubled_days=Days(date(2025, 11, 27), DAYS.end),
             short=History(replace(SIZE, days=45), [2.5], [run(5, 300)]),
+            idle=[
+                Idle(300, {Kind.FAST_ENDINGS: 0.01}, {Kind.FAST_ENDINGS: "Scan"}),
+                Idle(3000, {Kind.FAST_ENDINGS: 0.02}, {Kind.FAST_ENDINGS: "Index Scan"}),
+            ],
+            burst=Burst(500, 100_000, 6.25),
         )
     )
     assert "| report / baseline | **1.60** | at most 2 |" in page
@@ -70,3 +78,26 @@ def test_page_holds_the_medians_and_the_worst_peak() -> None:
     assert "| ratio with 90 days of history instead of 45 | -0.40 |" in page
     assert "| extract | 2.5 |" in page
     assert "| 3 | 9.0 | 5.0 | 0.56 | 290 |" in page
+    assert "| fast_endings | 10 ms | 20 ms |" in page
+    assert "| 500 beginnings with 100,000 feed rows | **6.2 s** | under 10 s |" in page
+    assert "```\nIndex Scan\n```" in page
+
+
+def test_measuring_events_leaves_the_database_as_it_was(uri: str) -> None:
+    def rows() -> list[tuple[int, ...]]:
+        with psycopg.connect(uri) as connection:
+            return connection.execute(
+                "select (select count(*) from events_event), (select count(*) from hub_fast),"
+                " (select count(*) from events_useractivityfeed),"
+                " (select count(*) from events_usermilestone),"
+                " (select count(*) from hub_profile_fasts), (select count(*) from hub_day)"
+            ).fetchall()
+
+    before = rows()
+    idle = fast_events.measure_idle(uri, SIZE.events, SIZE.end, 1)
+    burst = fast_events.measure_burst(uri, SIZE.end)
+    assert set(idle.seconds) == set(idle.plans) == set(Kind)
+    assert all("Scan" in plan for plan in idle.plans.values())
+    assert burst.events == fast_events.FASTS
+    assert 0 < burst.feed_rows <= fast_events.FASTS * SIZE.users
+    assert rows() == before

@@ -20,7 +20,7 @@ from psycopg.rows import dict_row
 from engagement import queries
 from engagement.app_database import Address, transaction
 from engagement.errors import EngagementError, UsageError
-from engagement.event_kinds import Kind as Kind
+from engagement.event_kinds import Kind
 from engagement.period import first_instant, local_date, parse_timezone
 from engagement.settings import Settings
 from engagement.text_table import aligned
