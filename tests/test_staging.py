@@ -265,29 +265,6 @@ def test_no_file_appears_cut_off(
     assert area.read("dag/b") == b"again"
 
 
-def test_several_writers_in_one_process(area: Area) -> None:
-    """What one of them gives up leaves the others' files alone."""
-    together = Barrier(2)
-
-    def give_up() -> None:
-        with staging.written(area.path / "dag" / "one") as local:
-            (local / "a").write_bytes(bytes(10))
-            together.wait(10)
-            raise LookupError
-
-    def go_on() -> None:
-        with staging.written(area.path / "dag" / "other") as local:
-            (local / "b").write_bytes(b"B")
-            together.wait(10)
-
-    with ThreadPoolExecutor(2) as pool:
-        given_up, gone_on = pool.submit(give_up), pool.submit(go_on)
-    assert isinstance(given_up.exception(), LookupError)
-    gone_on.result()
-    assert area.names() == {"dag/other/b"}
-    assert area.read("dag/other/b") == b"B"
-
-
 def test_folders_are_private(tmp_path: Path) -> None:
     before = os.umask(0o022)
     try:
