@@ -14,6 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 WEEK = ("--start", "2025-12-29", "--end", "2026-01-04")
 SECRET = "Tr0ub4dor"
+TEMPORARY = "temporary"
 PROGRESS = re.compile(
     r"(extracted \w+|extract|validate|compute \w+|package|publish): |the report is "
 )
@@ -37,9 +38,20 @@ class Run:
 Runner = Callable[..., Run]
 
 
+def environment_of(home: Path) -> dict[str, str]:
+    """All that a process of the command line knows, but for its connections."""
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+        "TMPDIR": str(home / TEMPORARY),
+        "PYTHONPATH": str(ROOT / "plugins"),
+        "PYTHONWARNINGS": "error,ignore:module 'sre_:DeprecationWarning",
+    }
+
+
 def runner(home: Path, database: str) -> Runner:
     """Runs `python -m engagement report` on the database at this URI, with nothing else set."""
-    temporary = home / "temporary"
+    temporary = home / TEMPORARY
     temporary.mkdir()
 
     def run(
@@ -49,14 +61,7 @@ def runner(home: Path, database: str) -> Runner:
         stdout: int = subprocess.PIPE,
         **variables: str,
     ) -> Run:
-        environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(home),
-            "TMPDIR": str(temporary),
-            "PYTHONPATH": str(ROOT / "plugins"),
-            "PYTHONWARNINGS": "error,ignore:module 'sre_:DeprecationWarning",
-            **variables,
-        }
+        environment = {**environment_of(home), **variables}
         if uri is not None:
             environment["AIRFLOW_CONN_APP_DB"] = uri
 

@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -22,7 +23,16 @@ import pytest
 from demo import postgres
 from engagement import datasets
 from engagement.datasets import Format
-from tests.command_line import ROOT, SECRET, WEEK, Runner, assert_failed, names
+from tests.command_line import (
+    ROOT,
+    SECRET,
+    TEMPORARY,
+    WEEK,
+    Runner,
+    assert_failed,
+    environment_of,
+    names,
+)
 from tests.conftest import Golden
 
 EMPTY_WEEK = ("--start", "2001-01-01", "--end", "2001-01-07")
@@ -407,3 +417,31 @@ def test_nobody_reads_standard_output(engagement: Runner) -> None:
         os.close(writer)
     assert (run.code, run.lines) == (1, [])
     assert names(run.temporary) == set()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=str)
+def test_who_is_stopped_leaves_nothing(number: int, golden_uri: str, tmp_path: Path) -> None:
+    (tmp_path / TEMPORARY).mkdir()
+    environment = {**environment_of(tmp_path), "AIRFLOW_CONN_APP_DB": golden_uri}
+    command = [sys.executable, "-m", "engagement", "report", *WEEK, "--output-dir", "out"]
+    with subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stderr is not None
+        # It checks what it has extracted by then, in a process of its own.
+        told = [next(process.stderr)]
+        while not told[-1].startswith("extract:"):
+            told.append(next(process.stderr))
+        os.killpg(process.pid, number)
+        told += process.stderr.readlines()
+    assert process.returncode == 1
+    assert told[-1] == "engagement: interrupted: what was not finished is removed\n"
+    assert "Traceback" not in "".join(told)
+    assert names(tmp_path / TEMPORARY) == set()
+    assert names(tmp_path / "out") == set()

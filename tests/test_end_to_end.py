@@ -24,6 +24,7 @@ from engagement import datasets, events, report
 from engagement.app_database import Address
 from engagement.datasets import Format
 from engagement.destinations import open_destination
+from engagement.event_kinds import Kind
 from engagement.period import Cadence, Period
 from engagement.publish import Archive
 from engagement.settings import Settings
@@ -416,7 +417,7 @@ def expected_events(database_server: postgres.Server) -> list[tuple[Any, ...]]:
     address, settings = Address.parse(uri), Settings(timezone=TIMEZONE)
     options = events.Options(lookback_days=LOOKBACK_DAYS)
     events.sync_event_types(address, NOW, options, settings)
-    for kind in events.Kind:
+    for kind in Kind:
         events.write(kind, address, NOW, options, settings)
     return event_rows(uri)
 
@@ -460,7 +461,7 @@ def test_a_kind_over_its_fuse_fails_and_the_others_are_told(world: World, resume
     found = states(world, run_id, EVENTS)
     failed = {task for task, (state, _) in found.items() if state == "failed"}
     assert "summary" in failed
-    assert failed & set(map(str, events.Kind))
+    assert failed & set(map(str, Kind))
     # It is no use to try that again.
     assert {found[task][1] for task in failed} == {1}
     assert set(told) == {"engagement_reconciliation"}

@@ -15,6 +15,7 @@ from demo.prepare import READER, WRITER, grant_roles
 from engagement import events, report
 from engagement.app_database import EVENTS_CONNECTION_ID, Address
 from engagement.errors import ConfigurationError
+from engagement.event_kinds import Kind
 from engagement.settings import Settings
 from engagement.staging import StagingArea
 from tests.conftest import GOLDEN, GOLDEN_REPORTS
@@ -51,7 +52,7 @@ def test_writer_writes_and_reconciles(uri_of: UriOf, settings: Settings) -> None
     address = Address.parse(uri_of(WRITER), EVENTS_CONNECTION_ID)
     added = events.sync_event_types(address, NOW, OPTIONS, settings)
     assert added == ("user_milestone_reached",)
-    for kind in events.Kind:
+    for kind in Kind:
         for dry_run in (True, False):
             options = events.Options(lookback_days=60, dry_run=dry_run)
             outcome = events.write(kind, address, NOW, options, settings)

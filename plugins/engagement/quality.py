@@ -578,19 +578,29 @@ def validate_apart(tables: Path, period: Period, settings: Settings) -> QualityR
     Raises EngagementError where that process is ended from outside.
     """
     with ProcessPoolExecutor(
-        1,
-        multiprocessing.get_context("spawn"),
-        # An interrupt ends it without a traceback; who waits for it tells of the interrupt.
-        initializer=signal.signal,
-        initargs=(signal.SIGINT, signal.SIG_DFL),
+        1, multiprocessing.get_context("spawn"), initializer=_end_when_interrupted
     ) as pool:
         try:
-            return pool.submit(validate, tables, period, settings).result()
+            # A process that has only begun would tell of an interrupt with a traceback.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            result = pool.submit(validate, tables, period, settings)
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            return result.result()
         except BrokenProcessPool:
             raise EngagementError(
                 "checking the extracted tables was ended from outside: check whether the machine "
                 "has run out of memory, then run again"
             ) from None
+        except BaseException:
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
+
+
+def _end_when_interrupted() -> None:
+    """Who waits for this process tells of the interrupt."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _structure_check(tables: Path, table: str, run: _Run) -> Check:

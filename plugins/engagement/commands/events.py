@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from engagement.errors import EngagementError, UsageError
+from engagement.event_kinds import Kind
 from engagement.settings import Settings
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def run(options: argparse.Namespace, settings: Settings, show: Show) -> None:
     address = Address.from_environment(EVENTS_CONNECTION_ID)
     events.sync_event_types(address, now, chosen, settings)
     outcomes, blown = [], []
-    for kind in events.Kind:
+    for kind in Kind:
         show.stage(kind)
         try:
             outcomes.append(events.write(kind, address, now, chosen, settings))

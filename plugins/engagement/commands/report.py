@@ -98,7 +98,7 @@ def add_to(commands: Subparsers) -> None:
         action="store_true",
         help="replace a published archive that has more activities",
     )
-    command.set_defaults(run=run, interrupted="interrupted: nothing was published")
+    command.set_defaults(run=run, interrupted="interrupted: what was not finished is removed")
 
 
 def run(options: argparse.Namespace, settings: Settings, show: Show) -> None:
