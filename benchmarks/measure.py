@@ -22,7 +22,7 @@ from demo.postgres import psql
 
 _ROOT = Path(__file__).resolve().parents[1]
 _STAGE = re.compile(r"^([\w ]+): .+, ([\d.]+) s$", re.MULTILINE)
-_ROWS = re.compile(r"^extracted (\w+): ([\d,]+) rows$", re.MULTILINE)
+_ROWS = re.compile(r"^extracted (\w+): ([\d,]+) rows?$", re.MULTILINE)
 _MEBIBYTE = 1 << 20
 
 

@@ -26,6 +26,7 @@ from engagement import queries, staging
 from engagement.app_database import Address, Snapshot, database_errors, snapshot
 from engagement.period import Period
 from engagement.settings import Settings
+from engagement.text_table import counted
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +95,7 @@ def extract(
                             rows[table] = count
                             if report:
                                 report(table, count)
-                    log.info("extracted %s: %s rows", table, f"{rows[table]:,}")
+                    log.info("extracted %s: %s", table, counted(rows[table], "row"))
             return rows
 
         read_rows: dict[str, int] = {}

@@ -34,6 +34,7 @@ from engagement.extract import TABLES, Report, extract
 from engagement.period import Cadence, Period
 from engagement.publish import Archive, Destination, Published, archive_name
 from engagement.settings import Settings
+from engagement.text_table import counted
 
 log = logging.getLogger(__name__)
 
@@ -160,7 +161,7 @@ def take_snapshot(
             # Nothing goes on with half a snapshot.
             staging.discard(folder)
             raise
-        facts.append(f"{sum(snapshot.rows.values()):,} rows")
+        facts.append(counted(sum(snapshot.rows.values()), "row"))
     return snapshot
 
 
@@ -217,7 +218,7 @@ def compute(snapshot: Snapshot, name: str, file_format: Format, settings: Settin
                 archive.sha256_of(path),
                 result.measures,
             )
-        facts.append(f"{computed.rows:,} rows")
+        facts.append(counted(computed.rows, "row"))
     return computed
 
 
