@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -16,6 +16,8 @@ from psycopg.rows import dict_row
 from demo import app_tables
 from engagement import events
 from engagement.app_database import EVENTS_CONNECTION_ID, Address
+from engagement.errors import TemporaryError
+from engagement.event_kinds import Kind
 from engagement.settings import Settings
 
 Row = dict[str, Any]
@@ -99,7 +101,9 @@ select
 from events_event as event
 inner join events_eventtype as type on type.id = event.event_type_id
 where type.code <> all(%(others)s) and event.user_agent <> 'app'
-order by type.code, event.object_id, event.user_id, event.timestamp, event.data::text
+order by
+    type.code, event.object_id, event.user_id, event.timestamp,
+    (event.data - 'milestone_id')::text
 """
 _FEED = """
 select
@@ -282,7 +286,7 @@ class App:
 
     def run(self, now: datetime, **options: Any) -> dict[str, events.Outcome]:
         """Runs every kind."""
-        return {str(kind): self.write(kind, now, **options) for kind in events.Kind}
+        return {str(kind): self.write(kind, now, **options) for kind in Kind}
 
     def written(self, *codes: str) -> list[Row]:
         """The events that runs have written, of these types or all, in an order of their own."""
@@ -322,5 +326,11 @@ def run_all(uri: str, now: datetime, zone: str) -> None:
     """Every kind once, as a process of its own may do it."""
     settings = Settings(timezone=zone)
     address = Address.parse(uri, EVENTS_CONNECTION_ID)
-    for kind in events.Kind:
+    for kind in Kind:
         events.write(kind, address, now, events.Options(), settings)
+
+
+def run_till_cut(uri: str, now: datetime, zone: str) -> None:
+    """The same, until somebody cuts its connection."""
+    with suppress(TemporaryError):
+        run_all(uri, now, zone)

@@ -16,6 +16,7 @@ from demo import postgres
 from engagement import events
 from engagement.app_database import Address
 from engagement.errors import EngagementError, TemporaryError, UsageError
+from engagement.event_kinds import Kind
 from engagement.settings import Settings
 from tests.fasts import CHURCHES, FAST_TYPE, TYPE_IDS, App, day_id, days_from
 
@@ -26,7 +27,7 @@ FIRST = date(2026, 3, 2)
 DUE = datetime(2026, 3, 2, tzinfo=UTC)
 LAST = date(2026, 3, 6)
 OVER = datetime(2026, 3, 7, tzinfo=UTC)
-KINDS = tuple(map(str, events.Kind))
+KINDS = tuple(map(str, Kind))
 FOR_ALL = ("fast_beginnings", "fast_endings", "devotionals_available", "participant_milestones")
 
 
