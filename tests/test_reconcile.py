@@ -179,7 +179,9 @@ def test_the_golden_database(golden_address: Address, golden_uri: str) -> None:
             "select event.user_id, event.object_id, type.code from events_event as event"
             " inner join events_eventtype as type on type.id = event.event_type_id"
             " inner join hub_fast as fast on fast.id = event.object_id"
+            " inner join django_content_type as target on target.id = event.content_type_id"
             " where type.code in ('user_joined_fast', 'user_left_fast')"
+            " and target.app_label = 'hub' and target.model = 'fast'"
             " and event.user_id is not null order by event.timestamp, event.id"
         ).fetchall()
     history: dict[tuple[int, int], list[str]] = {}
