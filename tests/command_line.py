@@ -49,7 +49,9 @@ def environment_of(home: Path) -> dict[str, str]:
     }
 
 
-def runner(home: Path, database: str) -> Runner:
+def runner(
+    home: Path, database: str, command: str = "report", variable: str = "AIRFLOW_CONN_APP_DB"
+) -> Runner:
     """Runs `python -m engagement report` on the database at this URI, with nothing else set."""
     temporary = home / TEMPORARY
     temporary.mkdir()
@@ -63,14 +65,14 @@ def runner(home: Path, database: str) -> Runner:
     ) -> Run:
         environment = {**environment_of(home), **variables}
         if uri is not None:
-            environment["AIRFLOW_CONN_APP_DB"] = uri
+            environment[variable] = uri
 
         def limit_file_size() -> None:
             if limit is not None:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
         done = subprocess.run(
-            [sys.executable, "-m", "engagement", "report", *arguments],
+            [sys.executable, "-m", "engagement", command, *arguments],
             cwd=home,
             env=environment,
             stdin=subprocess.DEVNULL,

@@ -61,22 +61,35 @@ def progress() -> Iterator[Show]:
     log.setLevel(logging.INFO)
     # Airflow, where it is imported, tells everything once more.
     log.propagate = False
-    if not sys.stderr.isatty():
-        handler: logging.Handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        log.addHandler(handler)
-        try:
-            yield Show()
-        finally:
-            log.removeHandler(handler)
-        return
+    try:
+        with _terminal() if sys.stderr.isatty() else _lines() as show:
+            yield show
+    finally:
+        log.propagate = True
+        logging.captureWarnings(capture=False)
+
+
+@contextmanager
+def _lines() -> Iterator[Show]:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    with _handled_by(handler):
+        yield Show()
+
+
+@contextmanager
+def _terminal() -> Iterator[Show]:
     from rich.console import Console
 
     console = Console(stderr=True)
-    handler = _ConsoleHandler(console)
+    with _handled_by(_ConsoleHandler(console)), console.status("connecting") as status:
+        yield _Terminal(status.update)
+
+
+@contextmanager
+def _handled_by(handler: logging.Handler) -> Iterator[None]:
     log.addHandler(handler)
     try:
-        with console.status("connecting") as status:
-            yield _Terminal(status.update)
+        yield
     finally:
         log.removeHandler(handler)
