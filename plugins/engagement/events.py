@@ -105,9 +105,10 @@ class Outcome:
     """What a run found and did of one kind.
 
     `due` events are in the lookback: `already_there`, or `missing` before the run. `written` of
-    those are there now, with `fan_out` activities. By fast: `doubled` are the events that stand
-    more than once, `unwritten` the missing ones that were left so for the `reason` DRY_RUN,
-    INACTIVE or OVER_FUSE; it is empty where nothing was.
+    those are there now, with `fan_out` activities. Of users' milestones those count as there that
+    were reached in the lookback. By fast: `doubled` are the events that stand more than once,
+    `unwritten` the missing ones that were left so for the `reason` DRY_RUN, INACTIVE or OVER_FUSE;
+    it is empty where nothing was.
     """
 
     kind: str

@@ -181,7 +181,7 @@ class Settings(BaseSettings):
         15, ge=0, description="How long scheduled runs wait after the period's end, in minutes."
     )
     statement_timeout_seconds: int = Field(
-        900, ge=1, description="Statement timeout of the extract, in seconds."
+        900, ge=1, description="Statement timeout on the app's database, in seconds."
     )
     lock_timeout_seconds: int = Field(
         60, ge=1, description="How long writing events waits for somebody else's lock, in seconds."

@@ -3,7 +3,8 @@
 -- was a member, a join that the user was not. Without one the membership table decides. Whoever
 -- registered at the moment or later was a member of nothing.
 -- Reads through the indexes on (content_type_id, object_id, timestamp) of events_event and
--- (fast_id) of hub_profile_fasts.
+-- (fast_id) of hub_profile_fasts; profiles and users by their keys, or whole where many are asked
+-- for.
 with decided as (
     select distinct on (moments.fast_id, moments.at, event.user_id)
         moments.fast_id,
