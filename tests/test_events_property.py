@@ -349,7 +349,7 @@ def as_written(app: App) -> tuple[object, ...]:
     return Counter(map(str, events)), Counter(map(str, feed)), milestones
 
 
-@examples(max_examples=60, deadline=None, derandomize=True)
+@examples(max_examples=40, deadline=None, derandomize=True)
 @given(stories())
 def test_runs_write_what_the_specification_says(
     module_app: App, story: tuple[World, list[Run]]
