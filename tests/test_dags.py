@@ -102,7 +102,40 @@ for zone, first in json.loads(sys.argv[2]).items():
     runs[zone] = {
         dag_id: intervals(dag, first, int(sys.argv[3])) for dag_id, dag in parse().items()
     }
-print(json.dumps({"dags": dags, "imported": imported, "runs": runs}))
+
+from types import SimpleNamespace
+from engagement.rim import fast_events
+
+params = {"lookback_days": 7, "max_events": 5, "fast_ids": None, "dry_run": False}
+fan_out = {
+    choice: {
+        kind: fast_events._options(
+            params | {"fan_out": choice}, SimpleNamespace(run_type=kind)
+        ).fan_out
+        for kind in ("scheduled", "manual", "backfill")
+    }
+    for choice in fast_events.FAN_OUT
+}
+
+def is_first(start, end, kind="scheduled"):
+    run = SimpleNamespace(
+        run_type=kind,
+        data_interval_start=pendulum.parse(start) if start else None,
+        data_interval_end=pendulum.parse(end) if end else None,
+    )
+    return fast_events._is_first_of_day(run, "America/Los_Angeles")
+
+first = {
+    "hour before midnight": is_first("2024-03-09T07:00Z", "2024-03-09T08:00Z"),
+    "hour after midnight": is_first("2024-03-09T08:00Z", "2024-03-09T09:00Z"),
+    "a week": is_first("2024-03-09T08:00Z", "2024-03-16T07:00Z"),
+    "by hand": is_first(None, None, "manual"),
+}
+print(
+    json.dumps(
+        {"dags": dags, "imported": imported, "runs": runs, "fan_out": fan_out, "first": first}
+    )
+)
 """
 
 
@@ -259,3 +292,20 @@ def test_intervals_over_a_change_of_the_clock(parsed: dict[str, Any]) -> None:
 
 def test_parsing_is_light(parsed: dict[str, Any]) -> None:
     assert not HEAVY & set(parsed["imported"])
+
+
+def test_a_backfill_tells_nobody_unless_it_is_asked_to(parsed: dict[str, Any]) -> None:
+    assert parsed["fan_out"] == {
+        "automatic": {"scheduled": True, "manual": True, "backfill": False},
+        "on": {"scheduled": True, "manual": True, "backfill": True},
+        "off": {"scheduled": False, "manual": False, "backfill": False},
+    }
+
+
+def test_one_run_a_day_reconciles(parsed: dict[str, Any]) -> None:
+    assert parsed["first"] == {
+        "hour before midnight": True,
+        "hour after midnight": False,
+        "a week": True,
+        "by hand": True,
+    }
