@@ -59,7 +59,7 @@ PARAMS: dict[str, Any] = {
         type=["null", "array"],
         items={"type": "integer", "minimum": 1},
         title="Only these fasts",
-        description="Their numbers. Empty: all",
+        description="A list of their numbers, as in [12, 34]. Empty: all",
     ),
     "dry_run": Param(
         False,
