@@ -49,7 +49,8 @@ lock: $(STAMP)  ## Lock the dependencies of pyproject.toml again (LOCK_OPTIONS=-
 		--output-file requirements-dev.txt
 	$(COMPILE) --group swift --output-file requirements-swift.txt
 
-test: lint typecheck pytest  ## Run all linters, type checks and tests
+test: $(STAMP)  ## Run all linters, type checks and tests
+	@$(MAKE) --no-print-directory --jobs 3 lint typecheck pytest
 
 lint: $(STAMP)  ## Check style: Ruff and SQLFluff
 	$(BIN)/ruff check

@@ -30,6 +30,8 @@ HOST = "127.0.0.1"
 USER = "admin"
 SERVICES = ("api-server", "scheduler", "dag-processor", "triggerer")
 FINISHED = frozenset({"success", "failed"})
+# Seconds from one look at a run to the next: the answers cost the tasks their processor.
+_ASK_EVERY = 1.0
 # Those that this process has started: forgetting one that runs is a warning, and leaves a zombie.
 _children: list[subprocess.Popen[bytes]] = []
 _PASSWORDS, _SECRETS, _RUNNING = "passwords.json", "secrets.json", "running.json"
@@ -83,6 +85,8 @@ class Home:
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": sqlalchemy_uri(self.database_uri),
             "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False",
             "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "15",
+            # A file that has changed is read at once all the same.
+            "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "300",
             "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": str(self.follow_schedules),
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
             "AIRFLOW_CONN_APP_DB": self.app_db,
@@ -326,7 +330,7 @@ class Airflow:
             state = str(self.client.run(dag_id, run_id)["state"])
             if state in FINISHED:
                 return state
-            time.sleep(0.25)
+            time.sleep(_ASK_EVERY)
         raise AirflowError(
             f"the run {run_id} of {dag_id} had not ended after {seconds:.0f} seconds"
         )
@@ -339,7 +343,7 @@ class Airflow:
             runs = self.client.backfill_runs(backfill_id)
             if runs and all(run["state"] in FINISHED for run in runs):
                 return runs
-            time.sleep(0.5)
+            time.sleep(_ASK_EVERY)
         raise AirflowError(f"the backfill {backfill_id} had not ended after {seconds:.0f} seconds")
 
     def _watched(self) -> list[str]:

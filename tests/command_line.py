@@ -1,4 +1,4 @@
-"""Running the command line as a process of its own."""
+"""Running the command line, as a process of its own or called in this one."""
 
 from __future__ import annotations
 
@@ -7,9 +7,17 @@ import re
 import resource
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
+from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
+from unittest import mock
+
+import pytest
+
+from engagement.__main__ import main
 
 ROOT = Path(__file__).parents[1]
 WEEK = ("--start", "2025-12-29", "--end", "2026-01-04")
@@ -83,6 +91,37 @@ def runner(
             preexec_fn=limit_file_size,
         )
         return Run(done.returncode, done.stdout or b"", done.stderr.decode(), temporary)
+
+    return run
+
+
+def caller(
+    home: Path,
+    database: str,
+    output: pytest.CaptureFixture[str],
+    command: str = "report",
+    variable: str = "AIRFLOW_CONN_APP_DB",
+) -> Runner:
+    """Calls the command line as `runner` runs it, without the second that a process takes."""
+    temporary = home / TEMPORARY
+    temporary.mkdir()
+
+    def run(*arguments: str, uri: str | None = database, **variables: str) -> Run:
+        environment = {**environment_of(home), **variables}
+        if uri is not None:
+            environment[variable] = uri
+        output.readouterr()
+        with (
+            mock.patch.dict(os.environ, environment, clear=True),
+            mock.patch.object(tempfile, "tempdir", str(temporary)),
+            chdir(home),
+        ):
+            try:
+                code = main([command, *arguments])
+            except SystemExit as ended:
+                code = cast("int", ended.code)
+        out, err = output.readouterr()
+        return Run(code, out.encode(), err, temporary)
 
     return run
 

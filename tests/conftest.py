@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from demo import app_tables, postgres
 from engagement.app_database import Address
 from engagement.period import Period
 from engagement.settings import Settings
-from tests.command_line import Runner, runner
+from tests.command_line import Runner, caller, runner
 from tests.publish.helpers import Bucket
 from tests.servers.faults import Proxy, proxy
 from tests.servers.moto import moto
@@ -41,6 +42,12 @@ def read_golden(path: Path) -> Golden:
 
 
 GOLDEN_REPORTS = [read_golden(path) for path in sorted((GOLDEN / "expected").glob("*.json"))]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible() -> None:
+    """Ctrl-C reaches what the tests start, even where a shell runs them in its background."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", params=GOLDEN_REPORTS, ids=lambda golden: golden.name)
@@ -86,7 +93,14 @@ def engagement(tmp_path: Path, golden_uri: str) -> Runner:
     return runner(tmp_path, golden_uri)
 
 
-def _bucket(server: S3Server) -> Bucket:
+@pytest.fixture
+def called(tmp_path: Path, golden_uri: str, capfd: pytest.CaptureFixture[str]) -> Runner:
+    """The same in this process, where that makes no difference."""
+    return caller(tmp_path, golden_uri, capfd)
+
+
+def new_bucket(server: S3Server) -> Bucket:
+    """An empty bucket."""
     name = f"reports-{uuid.uuid4().hex[:12]}"
     server.client().create_bucket(Bucket=name)
     return Bucket(server, name)
@@ -109,13 +123,13 @@ def moto_server() -> Iterator[S3Server]:
 @pytest.fixture
 def bucket(swift_server: S3Server) -> Bucket:
     """An empty bucket on Swift."""
-    return _bucket(swift_server)
+    return new_bucket(swift_server)
 
 
 @pytest.fixture
 def moto_bucket(moto_server: S3Server) -> Bucket:
     """An empty bucket on moto."""
-    return _bucket(moto_server)
+    return new_bucket(moto_server)
 
 
 @pytest.fixture

@@ -87,7 +87,10 @@ class Made:
 
 def run(uri: str, folder: Path, file_format: Format) -> subprocess.CompletedProcess[str]:
     dates = ("--start", str(PERIOD.start), "--end", str(PERIOD.end))
-    options = (*dates, "--format", file_format, "--output-dir", str(folder))
+    options = [*dates, "--format", file_format, "--output-dir", str(folder)]
+    if file_format is not Format.JSON:
+        # What the checks find is the same in every format.
+        options.append("--skip-validation")
     with tempfile.TemporaryDirectory() as home:
         return subprocess.run(
             [sys.executable, "-m", "engagement", "report", *options],
@@ -196,7 +199,7 @@ def test_nothing_else_tells_them(made: Made) -> None:
         assert not is_planted(text), name
     assert not is_planted(made.said)
     quality = json.loads((made.folder / "data_quality.json").read_bytes())
-    assert quality["status"] == "warned"
+    assert quality["status"] == ("warned" if made.format is Format.JSON else "skipped")
     assert "users" in made.said
 
 
@@ -211,7 +214,7 @@ def test_secrets_are_nowhere(made: Made) -> None:
         assert ADDRESS.encode() not in content, path.name
 
 
-def test_broken_data_is_told_without_its_values(
+def test_broken_data_stops_the_report_and_is_told_without_its_values(
     planted_uri: str, database_server: postgres.Server, tmp_path: Path
 ) -> None:
     with psycopg.connect(database_server.uri("postgres"), autocommit=True) as connection:
@@ -224,8 +227,11 @@ def test_broken_data_is_told_without_its_values(
         done = run(uri, tmp_path / "report", Format.JSON)
     finally:
         database_server.drop_database("broken")
-    assert done.returncode == 1
-    assert "activities" in done.stderr
+    assert (done.returncode, done.stdout) == (1, "")
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("engagement: ")
+    assert re.search(r"activities \(user_id\): (\d+) of \1\b", last)
+    assert "Traceback" not in done.stderr
     assert not is_planted(done.stdout + done.stderr)
     assert list((tmp_path / "report").iterdir()) == []
 

@@ -1,4 +1,4 @@
-"""The command line's events, as a process of its own."""
+"""The events on the command line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from demo import postgres
-from tests.command_line import SECRET, Runner, runner
+from tests.command_line import SECRET, Runner, caller, runner
 from tests.fasts import App, days_from
 
 VARIABLE = "AIRFLOW_CONN_APP_DB_EVENTS"
@@ -38,9 +38,15 @@ def app(module_app: App) -> App:
 
 
 @pytest.fixture
-def command(tmp_path: Path, app: App) -> Runner:
+def process(tmp_path: Path, app: App) -> Runner:
     """Runs `python -m engagement events`, with nothing else set."""
     return runner(tmp_path, app.uri, "events", VARIABLE)
+
+
+@pytest.fixture
+def command(tmp_path: Path, app: App, capfd: pytest.CaptureFixture[str]) -> Runner:
+    """Calls the same in this process."""
+    return caller(tmp_path, app.uri, capfd, "events", VARIABLE)
 
 
 def table(out: bytes) -> dict[str, list[str]]:
@@ -49,9 +55,9 @@ def table(out: bytes) -> dict[str, list[str]]:
     return {line.split()[0]: line.split()[1:] for line in lines[1:]}
 
 
-def test_the_summary_is_printed(command: Runner, app: App) -> None:
+def test_the_summary_is_printed(process: Runner, app: App) -> None:
     app.execute("delete from events_eventtype where code = 'fast_ending'")
-    run = command(*AT)
+    run = process(*AT)
     assert (run.code, "event types added: fast_ending" in run.err) == (0, True)
     assert "fast_beginnings: 3 due, 0 there already, 3 written, 36 activities" in run.lines
     assert table(run.out) == {
@@ -62,7 +68,7 @@ def test_the_summary_is_printed(command: Runner, app: App) -> None:
         "user_milestones": ["12", "0", "12", "12", "0", "0"],
     }
     assert len(app.written()) == 22
-    again = command(*AT)
+    again = process(*AT)
     assert [row[2:4] for row in table(again.out).values()] == [["0", "0"]] * 5
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,13 +14,16 @@ import psycopg
 import pytest
 
 from demo import postgres
-from tests.command_line import SECRET, WEEK, Run, Runner, assert_failed, names
+from tests.command_line import SECRET, WEEK, Run, Runner, assert_failed, names, runner
+from tests.conftest import new_bucket
 from tests.publish.helpers import Bucket
 from tests.servers.processes import free_port
 from tests.servers.s3 import S3Server
 
 NAME = "engagement_2025-12-29_to_2026-01-04.zip"
-KEY = f"reports/engagement-reports/on-demand/json/{NAME}"
+PREFIX = "for them/alone"
+KEY = f"reports/{PREFIX}/on-demand/json/{NAME}"
+URL = "{bucket.server.endpoint}/{bucket.name}/" + KEY.replace(" ", "%20")
 
 
 def connection(server: S3Server, secret: str | None = None, endpoint: str | None = None) -> str:
@@ -41,8 +45,10 @@ def connection(server: S3Server, secret: str | None = None, endpoint: str | None
     )
 
 
-@pytest.fixture
-def upload(engagement: Runner) -> Callable[..., Run]:
+Upload = Callable[..., Run]
+
+
+def uploading(engagement: Runner) -> Upload:
     """Runs `report --upload-s3` for the week, to `reports` in a bucket."""
 
     def run(bucket: Bucket, *options: str, **variables: str) -> Run:
@@ -55,69 +61,34 @@ def upload(engagement: Runner) -> Callable[..., Run]:
     return run
 
 
-def printed(run: Run) -> list[str]:
-    """The lines on standard output of a run that did all it should."""
-    assert run.code == 0, run.err
-    assert "Traceback" not in run.err
-    return run.out.decode().splitlines()
+@pytest.fixture
+def upload(engagement: Runner) -> Upload:
+    return uploading(engagement)
 
 
-def revision(bucket: Bucket, key: str = KEY) -> str:
-    head = bucket.server.client().head_object(Bucket=bucket.name, Key=key)
-    return head["Metadata"]["revision"]
+@dataclass(frozen=True, slots=True)
+class Uploads:
+    """A report uploaded, uploaded again, refused once it has fewer activities, and replaced."""
+
+    bucket: Bucket
+    zipped: Path
+    files: Path
+    first: Run
+    again: Run
+    unchanged: bytes
+    refused: Run
+    kept: bytes
+    replaced: Run
 
 
-def told(run: Run) -> str:
-    """What the log says became of the archive."""
-    found = re.search(r"^publish: \S+, (revision \d+, \w+), ", run.err, re.MULTILINE)
-    assert found is not None, run.err
-    return found[1]
-
-
-def test_urls_and_archive(bucket: Bucket, upload: Callable[..., Run], tmp_path: Path) -> None:
-    """Swift checks the signatures; without one, the first URL opens nothing."""
-    output = tmp_path / "output"
-    run = upload(bucket, "--zip", "--presign", "--output-dir", str(output))
-    url, presigned = printed(run)
-    assert told(run) == "revision 1, new"
-    assert names(output) == {NAME}
-    assert set(bucket.listing()) == {KEY, KEY.replace(NAME, "latest.json")}
-
-    assert url == f"{bucket.server.endpoint}/{bucket.name}/{KEY}"
-    assert httpx.get(url, trust_env=False).is_client_error
-    assert presigned.partition("?")[0] == url
-    answer = httpx.get(presigned, trust_env=False)
-    assert answer.status_code == 200
-    assert answer.content == (output / NAME).read_bytes()
-    assert answer.headers["Content-Type"] == "application/zip"
-
-    query = urlsplit(presigned).query
-    assert "X-Amz-Signature=" in query
-    assert "X-Amz-Expires=3600" in query
-    assert "X-Amz-" not in run.err
-    assert bucket.server.secret_key not in run.err
-
-
-def test_stdout_is_the_report_alone(moto_bucket: Bucket, upload: Callable[..., Run]) -> None:
-    """The URLs are on standard error then, and the presigned one is nowhere in the log's lines."""
-    run = upload(moto_bucket, "--stdout", "--presign")
-    assert run.code == 0, run.err
-    content = json.loads(run.out)
-    assert content["range"] == {"start": WEEK[1], "end": WEEK[3]}
-    assert len(content["new_users_over_time"]) == 7
-    url = f"{moto_bucket.server.endpoint}/{moto_bucket.name}/{KEY}"
-    assert next(line for line in run.lines if line.startswith("http")) == url
-    assert KEY in moto_bucket.listing()
-
-
-def test_the_same_again_and_what_changed(
+@pytest.fixture(scope="module")
+def uploads(
     database_server: postgres.Server,
     golden_uri: str,
-    moto_bucket: Bucket,
-    upload: Callable[..., Run],
-    engagement: Runner,
-) -> None:
-    """Unchanged content keeps its revision; fewer activities come with --replace alone."""
+    swift_server: S3Server,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Uploads:
+    """Each run pays for the imports of the checks and of S3, so that four of them tell it all."""
     with psycopg.connect(database_server.uri("postgres"), autocommit=True) as connection_:
         connection_.execute("create database purged template golden")
     purged = database_server.uri("purged")
@@ -127,44 +98,93 @@ def test_the_same_again_and_what_changed(
             "events_useractivityfeed where created_at >= '2025-12-29' and "
             "created_at < '2026-01-05')"
         )
-    first, again = upload(moto_bucket), upload(moto_bucket)
-    assert (told(first), told(again)) == ("revision 1, new", "revision 1, unchanged")
-    assert printed(first) == printed(again)
-    assert revision(moto_bucket) == "1"
-    published = moto_bucket.read(KEY)
+    home = tmp_path_factory.mktemp("uploads")
+    bucket, upload = new_bucket(swift_server), uploading(runner(home, golden_uri))
+    zipped, files = home / "zipped", home / "files"
+    to_prefix = ("--s3-prefix", PREFIX)
+    as_zip = ("--zip", "--output-dir", str(zipped), "--presign")
+    first = upload(bucket, *to_prefix, *as_zip, ENGAGEMENT_S3_PRESIGN_SECONDS="77")
+    again = upload(bucket, *to_prefix, "--stdout", "--presign")
+    unchanged = bucket.read(KEY)
+    refused = upload(bucket, *to_prefix, uri=purged)
+    kept = bucket.read(KEY)
+    replaced = upload(bucket, *to_prefix, "--replace", "--output-dir", str(files), uri=purged)
+    database_server.drop_database("purged")
+    return Uploads(bucket, zipped, files, first, again, unchanged, refused, kept, replaced)
 
-    refused = upload(moto_bucket, uri=purged)
+
+def printed(run: Run) -> list[str]:
+    """The lines on standard output of a run that did all it should."""
+    assert run.code == 0, run.err
+    assert "Traceback" not in run.err
+    return run.out.decode().splitlines()
+
+
+def told(run: Run) -> str:
+    """What the log says became of the archive."""
+    found = re.search(r"^publish: .+, (revision \d+, \w+), ", run.err, re.MULTILINE)
+    assert found is not None, run.err
+    return found[1]
+
+
+def test_urls_and_archive(uploads: Uploads) -> None:
+    """Swift checks the signatures; without one, the first URL opens nothing."""
+    bucket, run = uploads.bucket, uploads.first
+    url, presigned = printed(run)
+    assert told(run) == "revision 1, new"
+    assert set(bucket.listing()) == {KEY, KEY.replace(NAME, "latest.json")}
+
+    assert url == URL.format(bucket=bucket)
+    assert httpx.get(url, trust_env=False).is_client_error
+    assert presigned.partition("?")[0] == url
+    answer = httpx.get(presigned, trust_env=False)
+    assert answer.headers["Content-Type"] == "application/zip"
+
+    query = urlsplit(presigned).query
+    assert "X-Amz-Signature=" in query
+    assert "X-Amz-Expires=77" in query
+    assert "X-Amz-" not in run.err
+    assert bucket.server.secret_key not in run.err
+
+
+def test_the_archive_is_written_with_zip_and_the_files_without(uploads: Uploads) -> None:
+    assert printed(uploads.replaced) == [URL.format(bucket=uploads.bucket)]
+    assert names(uploads.zipped) == {NAME}
+    assert (uploads.zipped / NAME).read_bytes() == uploads.unchanged == uploads.kept
+    assert {"README.md", "user_activity_timeline.json"} < names(uploads.files)
+    assert NAME not in names(uploads.files)
+
+
+def test_stdout_is_the_report_alone(uploads: Uploads) -> None:
+    """The URLs are on standard error then, and the presigned one is nowhere in the log's lines."""
+    run = uploads.again
+    assert run.code == 0, run.err
+    content = json.loads(run.out)
+    assert content["range"] == {"start": WEEK[1], "end": WEEK[3]}
+    assert len(content["new_users_over_time"]) == 7
+    url = next(line for line in run.lines if line.startswith("http"))
+    assert url == URL.format(bucket=uploads.bucket)
+    assert "X-Amz-Expires=3600" in run.err
+
+
+def test_the_same_again_and_what_changed(uploads: Uploads) -> None:
+    """Unchanged content keeps its revision; fewer activities come with --replace alone."""
+    assert told(uploads.again) == "revision 1, unchanged"
+    refused = uploads.refused
     assert (refused.code, refused.out) == (1, b"")
     last = refused.lines[-1]
     assert "activities" in last
     assert "replace" in last
-    kept = re.search(r"; the finished archive is kept at (\S+)$", last)
+    kept = re.search(r"; the finished archive is kept at (.+)$", last)
     assert kept is not None
     assert Path(kept[1]).name == NAME
     assert Path(kept[1]).exists()
-    assert moto_bucket.read(KEY) == published
 
-    assert told(upload(moto_bucket, "--replace", uri=purged)) == "revision 2, new"
-    assert revision(moto_bucket) == "2"
-    assert moto_bucket.read(KEY) != published
-    database_server.drop_database("purged")
-
-
-def test_another_prefix_and_a_shorter_time(
-    moto_bucket: Bucket, upload: Callable[..., Run], tmp_path: Path
-) -> None:
-    """Without --zip the files are written, and the archive is on S3 alone."""
-    output = tmp_path / "output"
-    options = ("--s3-prefix", "for them/alone", "--presign", "--output-dir", str(output))
-    run = upload(moto_bucket, *options, ENGAGEMENT_S3_PRESIGN_SECONDS="77")
-    key = KEY.replace("engagement-reports", "for them/alone")
-    url, presigned = printed(run)
-    assert url.endswith(key.replace(" ", "%20"))
-    assert "X-Amz-Expires=77" in presigned
-    assert key in moto_bucket.listing()
-    assert revision(moto_bucket, key) == "1"
-    assert "README.md" in names(output)
-    assert NAME not in names(output)
+    assert told(uploads.replaced) == "revision 2, new"
+    client = uploads.bucket.server.client()
+    head = client.head_object(Bucket=uploads.bucket.name, Key=KEY)
+    assert head["Metadata"]["revision"] == "2"
+    assert uploads.bucket.read(KEY) != uploads.kept
 
 
 def assert_failed_before_work(run: Run, *words: str) -> None:
@@ -172,23 +192,21 @@ def assert_failed_before_work(run: Run, *words: str) -> None:
     assert len(run.err.splitlines()) == 1
 
 
-def test_a_wrong_secret(bucket: Bucket, upload: Callable[..., Run]) -> None:
+def test_a_wrong_secret(bucket: Bucket, upload: Upload) -> None:
     run = upload(bucket, AIRFLOW_CONN_AWS_DEFAULT=connection(bucket.server, secret=SECRET))
     assert_failed_before_work(run, "credentials", "SignatureDoesNotMatch", "aws_default")
     assert SECRET not in run.err
 
 
 @pytest.mark.parametrize("kind", ["bucket", "moto_bucket"])
-def test_a_missing_bucket(
-    kind: str, request: pytest.FixtureRequest, upload: Callable[..., Run]
-) -> None:
+def test_a_missing_bucket(kind: str, request: pytest.FixtureRequest, upload: Upload) -> None:
     bucket: Bucket = request.getfixturevalue(kind)
     run = upload(bucket, ENGAGEMENT_DESTINATION="s3://no-such-bucket/reports")
     assert_failed_before_work(run, "'no-such-bucket'", "create it", "ENGAGEMENT_DESTINATION")
     assert bucket.server.secret_key not in run.err
 
 
-def test_an_unreachable_endpoint(moto_bucket: Bucket, upload: Callable[..., Run]) -> None:
+def test_an_unreachable_endpoint(moto_bucket: Bucket, upload: Upload) -> None:
     endpoint = f"http://127.0.0.1:{free_port()}"
     there = connection(moto_bucket.server, secret=SECRET, endpoint=endpoint)
     run = upload(moto_bucket, AIRFLOW_CONN_AWS_DEFAULT=there)
@@ -196,7 +214,7 @@ def test_an_unreachable_endpoint(moto_bucket: Bucket, upload: Callable[..., Run]
     assert SECRET not in run.err
 
 
-def test_no_credentials(moto_bucket: Bucket, upload: Callable[..., Run]) -> None:
+def test_no_credentials(moto_bucket: Bucket, upload: Upload) -> None:
     """Without the variable there is no connection, and nothing to sign with."""
     there = json.dumps({"conn_type": "aws", "extra": {"endpoint_url": moto_bucket.server.endpoint}})
     variables = {"AWS_EC2_METADATA_DISABLED": "true"}

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from airflow.sdk import Asset, Connection, ObjectStoragePath, get_current_context
 from airflow.sdk.exceptions import AirflowNotFoundException
+from upath import UPath
 
 from engagement.errors import ConfigurationError, UsageError
 from engagement.period import Cadence, Period, local_date, parse_timezone
@@ -21,8 +22,6 @@ from engagement.rim.common import Plain, app_database, destination, one_line_err
 from engagement.settings import Settings, load
 
 if TYPE_CHECKING:
-    from upath import UPath
-
     from engagement.report import Snapshot
     from engagement.staging import StagingArea
 
@@ -35,6 +34,9 @@ def _staged(address: str) -> UPath:
     Raises ConfigurationError where its connection does not exist: Airflow would take this machine's
     own S3 login instead.
     """
+    if urlsplit(address).scheme in {"", "file"}:
+        # Airflow's path would import the file systems of all providers, in every task.
+        return UPath(address)
     connection_id = urlsplit(address).netloc.rpartition("@")[0]
     if connection_id:
         try:
