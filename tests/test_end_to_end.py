@@ -90,6 +90,11 @@ def name_of(day: date) -> str:
     return f"engagement_{day}_to_{day}.zip"
 
 
+def with_password(uri: str) -> str:
+    """The address with a password that the server does not ask for."""
+    return uri.replace("@", f":{PASSWORD}@", 1)
+
+
 @pytest.fixture(scope="module")
 def world(
     database_server: postgres.Server, tmp_path_factory: pytest.TempPathFactory
@@ -105,13 +110,15 @@ def world(
     app_tables.apply_schema(app_uri)
     app_tables.load_csv_folder(app_uri, GOLDEN / "appdb")
     grant_roles(app_uri)
-    reader = database_server.uri("end_to_end_app", f"{READER}").replace("@", f":{PASSWORD}@", 1)
+    reader = with_password(database_server.uri("end_to_end_app", READER))
     home = Home(
         folder / "airflow",
         database_server.create_database("end_to_end_airflow"),
         reader,
         settings={
-            "AIRFLOW_CONN_APP_DB_EVENTS": database_server.uri("end_to_end_app", WRITER),
+            "AIRFLOW_CONN_APP_DB_EVENTS": with_password(
+                database_server.uri("end_to_end_app", WRITER)
+            ),
             "ENGAGEMENT_TIMEZONE": settings.timezone,
             "ENGAGEMENT_DESTINATION": settings.destination,
             "ENGAGEMENT_STAGING": settings.staging,
@@ -360,37 +367,33 @@ def test_a_cleared_task_goes_on_from_the_same_snapshot(world: World, resumed: Re
     assert world.staged(PURGED_DAY) == []
 
 
-def test_nothing_that_is_told_holds_a_secret_or_a_personal_value(
-    world: World, again: Backfill, mistaken: str, resumed: Resumed
-) -> None:
-    client = world.airflow.client
-    with psycopg.connect(world.app_uri) as connection:
-        addresses = [email for (email,) in connection.execute("select email from auth_user")]
-    for run_id in (*again.run_ids, mistaken, resumed.run_id):
-        told = [str(client.xcoms(DAILY, run_id)), json.dumps(client.asset_events(DAILY, run_id))]
-        for task, (_, tries) in states(world, run_id).items():
-            told += [
-                line for n in range(1, tries + 1) for line in client.log(DAILY, run_id, task, n)
-            ]
-        text = "\n".join(told)
-        assert PASSWORD not in text
-        assert [address for address in addresses if address and address in text] == []
-
-
 HOUR = timedelta(hours=1)
 NOW = datetime(2025, 12, 15, 12, tzinfo=UTC)
 LOOKBACK_DAYS = 30
 
 
-def write_events(
-    world: World, conf: dict[str, object], ends: str = "success"
-) -> tuple[str, dict[str, dict[str, Any]]]:
-    """A run of the events' DAG as of `NOW`, and what it tells on its assets."""
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A run of the events' DAG, what it tells on its assets, and the events that are there then."""
+
+    run_id: str
+    told: dict[str, dict[str, Any]]
+    rows: list[tuple[Any, ...]]
+
+    @property
+    def kinds(self) -> dict[str, dict[str, Any]]:
+        found: dict[str, dict[str, Any]] = self.told["engagement_fast_events"]["kinds"]
+        return found
+
+
+def write_events(world: World, conf: dict[str, object], ends: str = "success") -> Written:
+    """A run of the events' DAG as of `NOW`."""
     client = world.airflow.client
     run_id = client.trigger(EVENTS, {"lookback_days": LOOKBACK_DAYS, **conf}, (NOW - HOUR, NOW))
     state = world.airflow.wait_for_run(EVENTS, run_id, seconds=180)
     assert state == ends, client.failures(EVENTS, run_id)
-    return run_id, {e["name"]: e["extra"] for e in client.asset_events(EVENTS, run_id)}
+    told = {e["name"]: e["extra"] for e in client.asset_events(EVENTS, run_id)}
+    return Written(run_id, told, event_rows(world.app_uri))
 
 
 def event_rows(uri: str) -> list[tuple[Any, ...]]:
@@ -422,48 +425,87 @@ def expected_events(database_server: postgres.Server) -> list[tuple[Any, ...]]:
     return event_rows(uri)
 
 
-def test_a_dry_run_of_events_writes_nothing(world: World, resumed: Resumed) -> None:
-    before = event_rows(world.app_uri)
-    run_id, told = write_events(world, {"dry_run": True})
-    kinds = told["engagement_fast_events"]["kinds"]
-    assert sum(kind["due"] for kind in kinds.values()) > 0
-    assert {kind["written"] for kind in kinds.values()} == {0}
-    assert event_rows(world.app_uri) == before
-    table = [
-        line for line in world.airflow.client.log(EVENTS, run_id, "summary", 1) if "kind" in line
-    ]
+@dataclass(frozen=True, slots=True)
+class EventRuns:
+    """The runs of the events' DAG, in the order in which they were made."""
+
+    before: list[tuple[Any, ...]]
+    dry: Written
+    first: Written
+    again: Written
+    over: Written
+
+
+@pytest.fixture(scope="module")
+def event_runs(world: World, resumed: Resumed) -> EventRuns:
+    """After `resumed`, which deletes activities."""
+    return EventRuns(
+        before=event_rows(world.app_uri),
+        dry=write_events(world, {"dry_run": True}),
+        first=write_events(world, {}),
+        again=write_events(world, {}),
+        over=write_events(world, {"max_events": 1, "lookback_days": 400}, ends="failed"),
+    )
+
+
+def test_a_dry_run_of_events_writes_nothing(world: World, event_runs: EventRuns) -> None:
+    dry = event_runs.dry
+    assert sum(kind["due"] for kind in dry.kinds.values()) > 0
+    assert {kind["written"] for kind in dry.kinds.values()} == {0}
+    assert dry.rows == event_runs.before
+    log = world.airflow.client.log(EVENTS, dry.run_id, "summary", 1)
+    table = [line for line in log if "kind" in line]
     assert any("written" in line and "why not" in line for line in table)
 
 
 def test_events_are_written_once(
-    world: World, resumed: Resumed, expected_events: list[tuple[Any, ...]]
+    world: World, event_runs: EventRuns, expected_events: list[tuple[Any, ...]]
 ) -> None:
-    _, first = write_events(world, {})
-    assert event_rows(world.app_uri) == expected_events
-    kinds = first["engagement_fast_events"]["kinds"]
-    assert sum(kind["written"] for kind in kinds.values()) > 0
-    assert sum(kind["fan_out"] for kind in kinds.values()) > 0
-    assert first["engagement_fast_events"]["at"] == NOW.isoformat()
+    first, again = event_runs.first, event_runs.again
+    assert first.rows == expected_events
+    assert sum(kind["written"] for kind in first.kinds.values()) > 0
+    assert sum(kind["fan_out"] for kind in first.kinds.values()) > 0
+    assert first.told["engagement_fast_events"]["at"] == NOW.isoformat()
 
-    _, again = write_events(world, {})
-    assert {k["written"] for k in again["engagement_fast_events"]["kinds"].values()} == {0}
-    assert event_rows(world.app_uri) == expected_events
+    assert {kind["written"] for kind in again.kinds.values()} == {0}
+    assert again.rows == expected_events
 
-    told = first["engagement_reconciliation"]
+    told = first.told["engagement_reconciliation"]
     document = json.loads(Path(told["address"]).read_bytes())
     assert Path(told["address"]) == world.reports / "engagement-reports" / "reconciliation.json"
     assert document["totals"] == {name: told[name] for name in document["totals"]}
     assert sum(document["totals"].values()) > 0
 
 
-def test_a_kind_over_its_fuse_fails_and_the_others_are_told(world: World, resumed: Resumed) -> None:
-    run_id, told = write_events(world, {"max_events": 1, "lookback_days": 400}, ends="failed")
-    found = states(world, run_id, EVENTS)
+def test_a_kind_over_its_fuse_fails_and_the_others_are_told(
+    world: World, event_runs: EventRuns
+) -> None:
+    over = event_runs.over
+    found = states(world, over.run_id, EVENTS)
     failed = {task for task, (state, _) in found.items() if state == "failed"}
     assert "summary" in failed
     assert failed & set(map(str, Kind))
     # It is no use to try that again.
     assert {found[task][1] for task in failed} == {1}
-    assert set(told) == {"engagement_reconciliation"}
-    text = "\n".join(world.airflow.client.log(EVENTS, run_id, "summary", 1))
+    assert set(over.told) == {"engagement_reconciliation"}
+    text = "\n".join(world.airflow.client.log(EVENTS, over.run_id, "summary", 1))
     assert "these kinds failed: " in text
+
+
+def test_nothing_that_is_told_holds_a_secret_or_a_personal_value(
+    world: World, again: Backfill, mistaken: str, resumed: Resumed, event_runs: EventRuns
+) -> None:
+    client = world.airflow.client
+    with psycopg.connect(world.app_uri) as connection:
+        addresses = [email for (email,) in connection.execute("select email from auth_user")]
+    written = (event_runs.dry, event_runs.first, event_runs.again, event_runs.over)
+    runs = [(DAILY, run_id) for run_id in (*again.run_ids, mistaken, resumed.run_id)]
+    for dag_id, run_id in (*runs, *((EVENTS, run.run_id) for run in written)):
+        told = [str(client.xcoms(dag_id, run_id)), json.dumps(client.asset_events(dag_id, run_id))]
+        for task, (_, tries) in states(world, run_id, dag_id).items():
+            told += [
+                line for n in range(1, tries + 1) for line in client.log(dag_id, run_id, task, n)
+            ]
+        text = "\n".join(told)
+        assert PASSWORD not in text
+        assert [address for address in addresses if address and address in text] == []
