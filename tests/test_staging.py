@@ -691,7 +691,7 @@ def publish(kind: str, made: Made, settings: Settings, server: S3Server) -> dict
             "replace": False,
         }
         names = ("cadence", "format", "sha256", "bytes", "rows", "snapshot_at", "run")
-        facts = {name: getattr(packaged, name) for name in (*names, "code_version")}
+        facts = {name: getattr(packaged, name) for name in (*names, "code_version", "data_quality")}
         events = OutletEvents()
         with pytest.MonkeyPatch.context() as patched:
             patched.setenv("ENGAGEMENT_DESTINATION", settings.destination)
@@ -753,7 +753,7 @@ def test_what_changed_since_it_was_made_is_told(
 ) -> None:
     """By the name of the file in the staging area, which is the one to look at."""
     folder = area.path / "dag" / "snapshot"
-    archive = Archive(Path(), week, "on-demand", "json", "0" * 64, 1, {}, "", None, "")
+    archive = Archive(Path(), week, "on-demand", "json", "0" * 64, 1, {}, "", None, "", "passed")
     write(folder / "json", **{archive.name: "changed"})
     made = Made(report.Snapshot(folder, week, "", {"user_activity_timeline": 0}), archive)
     with pytest.raises(PublishError) as caught:

@@ -43,6 +43,7 @@ class Archive:
     snapshot_at: str
     run: str | None
     code_version: str
+    data_quality: str
 
     @property
     def folder(self) -> str:
@@ -68,6 +69,7 @@ class Published:
     revision: int
     changed: bool
     latest_moved: bool
+    data_quality: str | None
 
 
 class Destination(Protocol):
@@ -124,6 +126,7 @@ def next_record(
         archive.snapshot_at,
         archive.run,
         archive.code_version,
+        archive.data_quality,
     )
     if stored is None or replace:
         return record
@@ -155,6 +158,7 @@ def outcome(
         record.revision,
         changed,
         latest_moved,
+        record.data_quality,
     )
 
 

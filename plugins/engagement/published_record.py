@@ -17,7 +17,10 @@ _METADATA_SAFE = string.printable.strip().replace("%", "") + " "
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """The facts of a published archive."""
+    """The facts of a published archive.
+
+    `data_quality` is the status of its data quality result, None in a record of an older version.
+    """
 
     period: Period
     key: str
@@ -28,6 +31,7 @@ class Record:
     snapshot_at: str
     run: str | None
     code_version: str
+    data_quality: str | None = None
 
     @property
     def activities(self) -> int:
@@ -52,6 +56,7 @@ def to_json(record: Record) -> bytes:
         "snapshot_at": record.snapshot_at,
         "run": record.run,
         "code_version": record.code_version,
+        "data_quality": record.data_quality,
     }
     return f"{json.dumps(document, ensure_ascii=False, indent=2)}\n".encode()
 
@@ -70,6 +75,7 @@ def from_json(text: bytes, place: str) -> Record:
             str(document["snapshot_at"]),
             document["run"],
             str(document["code_version"]),
+            _text(document.get("data_quality")),
         )
         _ = record.activities
     except (ValueError, KeyError, TypeError, AttributeError, UsageError):
@@ -78,6 +84,10 @@ def from_json(text: bytes, place: str) -> Record:
             "or remove it and publish again"
         ) from None
     return record
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
 
 
 def to_metadata(record: Record) -> dict[str, str]:
@@ -95,6 +105,8 @@ def to_metadata(record: Record) -> dict[str, str]:
     }
     if record.run is not None:
         facts["run"] = record.run
+    if record.data_quality is not None:
+        facts["data-quality"] = record.data_quality
     return {name: quote(value, safe=_METADATA_SAFE) for name, value in facts.items()}
 
 
@@ -112,6 +124,7 @@ def from_metadata(metadata: Mapping[str, str], key: str, size: int) -> Record | 
             facts["snapshot"],
             facts.get("run"),
             facts["code-version"],
+            facts.get("data-quality"),
         )
         _ = record.activities
     except (ValueError, KeyError, AttributeError, TypeError, UsageError):

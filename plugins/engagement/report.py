@@ -262,6 +262,7 @@ def package(
             staging.written(target) as folder,
         ):
             checked = record / archive.DATA_QUALITY
+            status = json.loads(checked.read_text(encoding="utf-8"))["status"]
             archive.describe(folder, local, snapshot.period, file_format, files, checked)
             name = archive_name(snapshot.period)
             paths = [
@@ -285,6 +286,7 @@ def package(
         snapshot_at=snapshot.taken_at,
         run=run,
         code_version=__version__,
+        data_quality=status,
     )
 
 

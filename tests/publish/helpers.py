@@ -48,6 +48,7 @@ def make_archive(
         snapshot_at="2026-02-01T08:15:00Z",
         run=run,
         code_version="1.2.3",
+        data_quality="passed",
     )
 
 

@@ -49,6 +49,7 @@ def test_a_published_archive_is_there_with_its_facts(tmp_path: Path) -> None:
         revision=1,
         changed=True,
         latest_moved=True,
+        data_quality="passed",
     )
     facts = {
         "period": {
@@ -64,9 +65,23 @@ def test_a_published_archive_is_there_with_its_facts(tmp_path: Path) -> None:
         "snapshot_at": "2026-02-01T08:15:00Z",
         "run": "scheduled__2026-02-01T00:00:00+00:00",
         "code_version": "1.2.3",
+        "data_quality": "passed",
     }
     assert json.loads((path.parent / "latest.json").read_bytes()) == facts
     assert json.loads((path.parent / f"{NAME}.json").read_bytes()) == facts
+
+
+def test_a_record_of_an_older_version_is_read(tmp_path: Path) -> None:
+    destination = folder_destination(tmp_path / "reports")
+    destination.publish(make_archive(tmp_path), replace=False)
+    sidecar = tmp_path / "reports" / FOLDER / f"{NAME}.json"
+    older = json.loads(sidecar.read_bytes())
+    del older["data_quality"]
+    sidecar.write_text(json.dumps(older))
+
+    published = destination.publish(make_archive(tmp_path), replace=False)
+
+    assert (published.revision, published.changed, published.data_quality) == (1, False, None)
 
 
 def test_unchanged_content_is_not_written_again(tmp_path: Path) -> None:

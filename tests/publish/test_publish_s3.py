@@ -48,6 +48,7 @@ def test_a_published_archive_is_there_with_its_facts(bucket: Bucket, tmp_path: P
         "snapshot": "2026-02-01T08:15:00Z",
         "run": "scheduled__2026-02-01T00:00:00+00:00",
         "code-version": "1.2.3",
+        "data-quality": "passed",
     }
     assert json.loads(bucket.read(LATEST)) == {
         "period": {
@@ -63,6 +64,7 @@ def test_a_published_archive_is_there_with_its_facts(bucket: Bucket, tmp_path: P
         "snapshot_at": "2026-02-01T08:15:00Z",
         "run": "scheduled__2026-02-01T00:00:00+00:00",
         "code_version": "1.2.3",
+        "data_quality": "passed",
     }
 
 

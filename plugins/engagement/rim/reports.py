@@ -168,7 +168,17 @@ def package(planned: Plain, folder: str, computed: Iterable[Plain]) -> Plain:
             Cadence(planned["cadence"]),
             run=get_current_context()["run_id"],
         )
-    facts = ("cadence", "format", "sha256", "bytes", "rows", "snapshot_at", "run", "code_version")
+    facts = (
+        "cadence",
+        "format",
+        "sha256",
+        "bytes",
+        "rows",
+        "snapshot_at",
+        "run",
+        "code_version",
+        "data_quality",
+    )
     return {name: getattr(packaged, name) for name in facts}
 
 
