@@ -11,9 +11,11 @@ that publishing again completes what was cut off between the two.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Protocol
 
@@ -24,9 +26,24 @@ from engagement.published_record import Record
 LATEST = "latest.json"
 
 
+_ARCHIVE_NAME = re.compile(r"engagement_(\d{4}-\d{2}-\d{2})_to_(\d{4}-\d{2}-\d{2})\.zip", re.ASCII)
+
+
 def archive_name(period: Period) -> str:
     """The file name of the archive of a period."""
     return f"engagement_{period.label}.zip"
+
+
+def archive_dates(name: str) -> tuple[date, date] | None:
+    """The first and last day that an archive's file name tells; None where it is no such name."""
+    matched = _ARCHIVE_NAME.fullmatch(name)
+    if not matched:
+        return None
+    try:
+        first, last = map(date.fromisoformat, matched.groups())
+    except ValueError:
+        return None
+    return (first, last) if first <= last else None
 
 
 @dataclass(frozen=True, slots=True)

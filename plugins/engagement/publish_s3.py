@@ -6,11 +6,9 @@ import base64
 import hashlib
 import logging
 from collections.abc import Callable
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from engagement.errors import ConfigurationError, TemporaryError, UsageError
+from engagement.errors import TemporaryError, UsageError
 from engagement.publish import (
     LATEST,
     Archive,
@@ -22,11 +20,11 @@ from engagement.publish import (
     read_blocks,
 )
 from engagement.published_record import Record, from_json, from_metadata, to_json, to_metadata
-from engagement.s3_errors import S3Errors, error_code
-from engagement.settings import MAX_PRESIGN_SECONDS, Settings
+from engagement.s3_bucket import S3Bucket
+from engagement.s3_errors import error_code
+from engagement.settings import MAX_PRESIGN_SECONDS
 
 if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
 log = logging.getLogger(__name__)
@@ -53,13 +51,10 @@ class S3Destination:
     those, two publishers in the same moment can overwrite each other.
     """
 
-    def __init__(
-        self, settings: Settings, bucket: str, prefix: str, s3_client: Callable[[], S3Client]
-    ) -> None:
-        self.bucket = bucket
+    def __init__(self, bucket: S3Bucket, prefix: str) -> None:
+        self.bucket = bucket.name
         self.prefix = prefix
-        self._settings = settings
-        self._make_client = s3_client
+        self._bucket = bucket
         self._has_if_match = True
 
     def check(self) -> None:
@@ -70,13 +65,13 @@ class S3Destination:
         """
         key = f"{self.prefix}{LATEST}"
         self._document(key)
-        with self._errors.during(f"write s3://{self.bucket}/{key}"):
-            upload = self._client.create_multipart_upload(
+        with self._bucket.errors.during(f"write s3://{self.bucket}/{key}"):
+            upload = self._bucket.client.create_multipart_upload(
                 Bucket=self.bucket,
                 Key=key,
                 ContentType="application/json",
                 ChecksumAlgorithm="SHA256",
-                **self._options,
+                **self._bucket.options,
             )
         self._abort(key, upload["UploadId"])
 
@@ -95,7 +90,7 @@ class S3Destination:
     def put_document(self, name: str, content: bytes) -> str:
         """Put a small JSON document under the prefix in place of any before; gives its address."""
         key = self.prefix + name
-        with self._errors.during(f"write s3://{self.bucket}/{key}"):
+        with self._bucket.errors.during(f"write s3://{self.bucket}/{key}"):
             self._put_json(key, content)
         return f"s3://{self.bucket}/{key}"
 
@@ -118,7 +113,7 @@ class S3Destination:
             record = next_record(archive, key, stored, (latest,), replace)
             if stored is not None and record is stored.record:
                 return record, False
-            with self._errors.during(f"upload s3://{self.bucket}/{key}"):
+            with self._bucket.errors.during(f"upload s3://{self.bucket}/{key}"):
                 if self._upload(archive, record, stored.etag if stored else None):
                     return record, True
         raise self._contended(key)
@@ -130,7 +125,7 @@ class S3Destination:
             latest, etag = self._latest(key)
             if latest is not None and record.order <= latest.order:
                 return False
-            with self._errors.during(f"write s3://{self.bucket}/{key}"):
+            with self._bucket.errors.during(f"write s3://{self.bucket}/{key}"):
                 if self._conditionally(
                     key, etag, lambda condition: self._put_json(key, body, **condition)
                 ):
@@ -138,13 +133,13 @@ class S3Destination:
         raise self._contended(key)
 
     def _put_json(self, key: str, body: bytes, **condition: Any) -> None:
-        self._client.put_object(
+        self._bucket.client.put_object(
             Bucket=self.bucket,
             Key=key,
             Body=body,
             ContentType="application/json",
             ChecksumSHA256=_checksum(body),
-            **self._options,
+            **self._bucket.options,
             **condition,
         )
 
@@ -155,7 +150,7 @@ class S3Destination:
             "Key": record.key,
             "ContentType": "application/zip",
             "Metadata": to_metadata(record),
-            **self._options,
+            **self._bucket.options,
         }
         size = max(PART_BYTES, -(-archive.bytes // MAX_PARTS))
         if archive.bytes <= size:
@@ -163,11 +158,11 @@ class S3Destination:
             return self._conditionally(
                 record.key,
                 etag,
-                lambda condition: self._client.put_object(
+                lambda condition: self._bucket.client.put_object(
                     Body=body, ChecksumSHA256=_checksum(body), **request, **condition
                 ),
             )
-        upload = self._client.create_multipart_upload(ChecksumAlgorithm="SHA256", **request)
+        upload = self._bucket.client.create_multipart_upload(ChecksumAlgorithm="SHA256", **request)
         place: dict[str, Any] = {
             "Bucket": self.bucket,
             "Key": record.key,
@@ -178,7 +173,7 @@ class S3Destination:
             parts: list[CompletedPartTypeDef] = []
             for number, block in enumerate(read_blocks(archive, size), start=1):
                 checksum = _checksum(block)
-                part = self._client.upload_part(
+                part = self._bucket.client.upload_part(
                     PartNumber=number, Body=block, ChecksumSHA256=checksum, **place
                 )
                 parts.append(
@@ -188,7 +183,7 @@ class S3Destination:
             complete = (etag is None or self._is(record.key, etag)) and self._conditionally(
                 record.key,
                 etag,
-                lambda condition: self._client.complete_multipart_upload(
+                lambda condition: self._bucket.client.complete_multipart_upload(
                     MultipartUpload={"Parts": parts}, **place, **condition
                 ),
             )
@@ -222,7 +217,7 @@ class S3Destination:
             log.warning(
                 "the S3 server %s has no conditional replacement (If-Match): let only one "
                 "publisher run at a time",
-                self._endpoint,
+                self._bucket.endpoint,
             )
         if etag is not None and not self._has_if_match:
             if not self._is(key, etag):
@@ -234,7 +229,9 @@ class S3Destination:
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
-            self._client.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload_id)
+            self._bucket.client.abort_multipart_upload(
+                Bucket=self.bucket, Key=key, UploadId=upload_id
+            )
         except (BotoCoreError, ClientError) as error:
             log.warning(
                 "an unfinished upload of s3://%s/%s could not be aborted (%s): its parts stay, "
@@ -248,9 +245,9 @@ class S3Destination:
         """What stands under `key`."""
         from botocore.exceptions import ClientError
 
-        with self._errors.during(f"read s3://{self.bucket}/{key}"):
+        with self._bucket.errors.during(f"read s3://{self.bucket}/{key}"):
             try:
-                head = self._client.head_object(Bucket=self.bucket, Key=key)
+                head = self._bucket.client.head_object(Bucket=self.bucket, Key=key)
             except ClientError as error:
                 if error_code(error) in {"404", "NoSuchKey", "NotFound"}:
                     return None
@@ -271,9 +268,9 @@ class S3Destination:
         """The content of a small object and its ETag; None where there is none."""
         from botocore.exceptions import ClientError
 
-        with self._errors.during(f"read s3://{self.bucket}/{key}"):
+        with self._bucket.errors.during(f"read s3://{self.bucket}/{key}"):
             try:
-                found = self._client.get_object(Bucket=self.bucket, Key=key)
+                found = self._bucket.client.get_object(Bucket=self.bucket, Key=key)
             except ClientError as error:
                 if error_code(error) == "NoSuchKey":
                     return None, None
@@ -291,56 +288,15 @@ class S3Destination:
             _signature_version_4,
             "engagement-presign",
         )
-        with self._errors.during(f"sign a URL of s3://{self.bucket}/{key}"):
-            events = self._client.meta.events
+        with self._bucket.errors.during(f"sign a URL of s3://{self.bucket}/{key}"):
+            events = self._bucket.client.meta.events
             events.register_first(*handler)
             try:
-                return self._client.generate_presigned_url(
+                return self._bucket.client.generate_presigned_url(
                     "get_object", Params={"Bucket": self.bucket, "Key": key}, ExpiresIn=seconds
                 )
             finally:
                 events.unregister(*handler)
-
-    @property
-    def _options(self) -> dict[str, Any]:
-        """The encryption and the ACL that the settings ask for."""
-        settings = self._settings
-        options: dict[str, Any] = {}
-        if settings.s3_encryption != "none":
-            options["ServerSideEncryption"] = settings.s3_encryption
-        if settings.s3_kms_key_id:
-            options["SSEKMSKeyId"] = settings.s3_kms_key_id
-        if settings.s3_acl:
-            options["ACL"] = settings.s3_acl
-        return options
-
-    @cached_property
-    def _client(self) -> S3Client:
-        from botocore.exceptions import BotoCoreError
-
-        try:
-            return self._make_client()
-        except (BotoCoreError, ValueError) as error:
-            raise ConfigurationError(
-                f"{self._connection} makes no S3 client ({type(error).__name__}): expected a "
-                "region, credentials and, where it is not AWS, an endpoint_url that begins "
-                "with http:// or https://"
-            ) from None
-
-    @property
-    def _connection(self) -> str:
-        name = self._settings.s3_connection
-        return f"the connection {name} (AIRFLOW_CONN_{name.upper()}, ENGAGEMENT_S3_CONNECTION)"
-
-    @property
-    def _endpoint(self) -> str:
-        """Scheme, host and port of the server, without what else its URL may hold."""
-        url = urlsplit(self._client.meta.endpoint_url)
-        return f"{url.scheme}://{url.netloc.rpartition('@')[2]}"
-
-    @cached_property
-    def _errors(self) -> S3Errors:
-        return S3Errors(self.bucket, self._endpoint, self._connection, tuple(self._options))
 
     def _contended(self, key: str) -> TemporaryError:
         return TemporaryError(
