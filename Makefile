@@ -19,7 +19,7 @@ unexport AIRFLOW_HOME
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install lock test lint format typecheck pytest demo up down bench clean
+.PHONY: help install lock test lint format typecheck browser pytest demo up down bench clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -60,7 +60,14 @@ lint: $(STAMP)  ## Check style: Ruff and SQLFluff
 typecheck: $(STAMP)
 	$(BIN)/mypy
 
-pytest: $(STAMP)
+# The tests look at the pages as people do.
+browser:
+	@command -v chromium >/dev/null || { set -x; apt-get update --quiet=2 && \
+		DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes \
+		--no-install-recommends chromium >/dev/null; } || { echo "Chromium could not be" \
+		"installed: install it as root (Debian's package chromium) and try again" >&2; exit 1; }
+
+pytest: $(STAMP) browser
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 format: $(STAMP)  ## Format the code and fix what can be fixed
