@@ -36,6 +36,7 @@ from engagement.datasets import NAMES, Format
 from engagement.period import Cadence
 from engagement.rim import reports as rim
 from engagement.rim.common import DEFAULT_ARGS
+from engagement.rim.names import report_asset, report_dag_id
 from engagement.settings import load
 
 # Airflow's types know neither results as arguments nor templates as values.
@@ -79,10 +80,10 @@ def parameters(cadence: Cadence) -> dict[str, Any]:
 def report_dag(cadence: Cadence) -> None:
     """Makes the DAG whose runs each publish one report of `cadence`."""
     cron = CRON.get(cadence)
-    asset = Asset(name=f"engagement_report_{cadence}", uri=f"x-engagement://reports/{cadence}")
+    asset = Asset(name=report_asset(cadence), uri=f"x-engagement://reports/{cadence}")
 
     @dag(
-        dag_id=f"engagement_{cadence}".replace("-", "_"),
+        dag_id=report_dag_id(cadence),
         description=f"Publishes the {cadence} engagement report",
         schedule=CronDataIntervalTimetable(cron, timezone=SETTINGS.timezone) if cron else None,
         start_date=datetime(2020, 1, 1, tzinfo=UTC),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
     from engagement.app_database import Address
+    from engagement.catalog import Catalog
     from engagement.publish import Destination
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,13 @@ DEFAULT_ARGS: Plain = {
     ),
 }
 """Only what may pass is tried again."""
+
+# A person gives up long before the library does.
+_WAITED_FOR: Plain = {
+    "connect_timeout": 3,
+    "read_timeout": 15,
+    "retries": {"total_max_attempts": 2, "mode": "standard"},
+}
 
 
 @contextmanager
@@ -77,11 +85,15 @@ def app_database(connection_id: str) -> Address:
     )
 
 
-def s3_client(settings: Settings) -> S3Client:
-    """A client of the S3 connection that the settings name."""
+def s3_client(settings: Settings, options: Mapping[str, Any] | None = None) -> S3Client:
+    """A client of the S3 connection that the settings name; `options` go before its own."""
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+    from botocore.config import Config
 
-    client: S3Client = S3Hook(aws_conn_id=settings.s3_connection).get_conn()
+    hook = S3Hook(aws_conn_id=settings.s3_connection)
+    own = hook.conn_config.botocore_config or Config()
+    config = own.merge(Config(**options)) if options else own
+    client: S3Client = hook.get_client_type(hook.region_name, config)
     return client
 
 
@@ -90,3 +102,10 @@ def destination(settings: Settings, prefix: str | None = None) -> Destination:
     from engagement.destinations import open_destination
 
     return open_destination(settings, prefix, lambda: s3_client(settings))
+
+
+def catalog(settings: Settings) -> Catalog:
+    """What is published, for somebody who waits for it; raises UsageError or ConfigurationError."""
+    from engagement.destinations import open_catalog
+
+    return open_catalog(settings, lambda: s3_client(settings, _WAITED_FOR))

@@ -1,0 +1,80 @@
+"""The application that Airflow's API server mounts under `/engagement`.
+
+Every route names its right; what only looks is answered to whoever may read the DAGs. No script
+runs in any page, whatever text got into it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from airflow.api_fastapi.app import get_auth_manager
+from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.exception_handlers import http_exception_handler
+from fastapi.responses import RedirectResponse
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException as StarletteHTTPException
+
+from engagement import __version__
+from engagement.rim.web import view
+from engagement.rim.web.guard import MAY_READ
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data: 'self'; frame-src 'self'; "
+    "frame-ancestors 'self'; form-action 'none'; base-uri 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "private, no-cache",
+}
+"""On every answer; a route may set its own in their place."""
+
+
+class _SecurityHeaders:
+    """Adds the headers to whatever is answered, errors and redirects included."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def sending(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, sending)
+
+
+def create_app() -> FastAPI:
+    """The application; it reads no setting and opens no connection before it is asked."""
+    app = FastAPI(
+        title="Engagement", version=__version__, docs_url=None, redoc_url=None, openapi_url=None
+    )
+    app.add_middleware(_SecurityHeaders)
+    app.add_exception_handler(StarletteHTTPException, _refused)
+    app.include_router(view.router)
+
+    @app.get("/api/openapi.json", dependencies=[MAY_READ], include_in_schema=False)
+    def description() -> dict[str, Any]:
+        return app.openapi()
+
+    return app
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    """A page for whoever looks at pages, JSON for every other client."""
+    assert isinstance(error, HTTPException | StarletteHTTPException)  # noqa: S101  registered so
+    if not view.wants_page(request):
+        return await http_exception_handler(request, error)
+    if error.status_code == HTTPStatus.UNAUTHORIZED:
+        return RedirectResponse(get_auth_manager().get_url_login(next_url=str(request.url)), 307)
+    return view.error_page(request, error.status_code, str(error.detail))
