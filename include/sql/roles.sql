@@ -1,8 +1,8 @@
 -- The roles that the pipelines use the app's database as, each with no more rights than its queries
--- need: `engagement_reader` reads for the reports (`include/sql/extract`), `engagement_writer`
--- reads and adds rows for lifecycle and milestone events (`include/sql/events`). Run it as the
--- database's owner, as often as you like, then give each role a password:
--- `alter role engagement_reader login password '...'`.
+-- need: `engagement_reader` reads for the reports and their API (`include/sql/extract` and
+-- `include/sql/api`), `engagement_writer` reads and adds rows for lifecycle and milestone events
+-- (`include/sql/events`). Run it as the database's owner, as often as you like, then give each role
+-- a password: `alter role engagement_reader login password '...'`.
 do $$
 declare
     name text;
@@ -24,9 +24,14 @@ grant select (id, name, year, church_id) on hub_fast to engagement_reader;
 grant select (id, user_id) on hub_profile to engagement_reader;
 grant select (id, profile_id, fast_id) on hub_profile_fasts to engagement_reader;
 grant select (id, app_label, model) on django_content_type to engagement_reader;
-grant select (id, code, category) on events_eventtype to engagement_reader;
-grant select (id, event_type_id, user_id, content_type_id, object_id, timestamp, data)
+grant select (id, code, name, category) on events_eventtype to engagement_reader;
+grant
+select (
+    id, event_type_id, user_id, content_type_id, object_id, timestamp, title, description, data
+)
 on events_event to engagement_reader;
+grant select (id, user_id, milestone_type, achieved_at)
+on events_usermilestone to engagement_reader;
 grant
 select (
     id, user_id, activity_type, created_at, title, description, content_type_id, object_id

@@ -225,9 +225,14 @@ def snapshot(address: Address, settings: Settings, application_name: str) -> Ite
 
 @contextmanager
 def transaction(
-    address: Address, settings: Settings, application_name: str, *, read_only: bool = False
+    address: Address,
+    settings: Settings,
+    application_name: str,
+    *,
+    read_only: bool = False,
+    isolation: psycopg.IsolationLevel = psycopg.IsolationLevel.READ_COMMITTED,
 ) -> Iterator[psycopg.Connection]:
-    """A connection in one `READ COMMITTED` transaction, committed when the block ends.
+    """A connection in one transaction, committed when the block ends.
 
     It waits for nobody's lock longer than the settings say, and keeps nobody waiting should this
     process stall. Raises ConfigurationError, TemporaryError or EngagementError for whatever the
@@ -236,7 +241,7 @@ def transaction(
     conninfo = address.session(application_name, settings)
     # The connection as a context manager would stay open where the commit fails.
     with database_errors(settings, address), closing(_connect(conninfo, address)) as connection:
-        connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+        connection.isolation_level = isolation
         connection.read_only = read_only
         connection.execute(
             "select set_config('lock_timeout', %(lock)s, true),"

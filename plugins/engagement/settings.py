@@ -183,6 +183,12 @@ class Settings(BaseSettings):
     statement_timeout_seconds: int = Field(
         900, ge=1, description="Statement timeout on the app's database, in seconds."
     )
+    api_timeout_seconds: int = Field(
+        5,
+        ge=1,
+        description="How long a query of the API may take, in seconds; not that of a stream of "
+        "CSV, nor the hourly count of all events.",
+    )
     lock_timeout_seconds: int = Field(
         60, ge=1, description="How long writing events waits for somebody else's lock, in seconds."
     )
