@@ -112,7 +112,8 @@ def test_another_snapshot_gives_the_same_bytes(
 def test_frictionless_accepts_it(packaged: Archive) -> None:
     valid, tasks = validate(packaged.path)
     assert valid, tasks
-    assert set(tasks) == {*datasets.NAMES, "data_quality", "readme"}
+    pages = {"report_page", "summary", "data_quality_page"}
+    assert set(tasks) == {*datasets.NAMES, "data_quality", "readme", *pages}
 
 
 def test_frictionless_refuses_it_changed(packaged: Archive, tmp_path: Path) -> None:

@@ -188,9 +188,11 @@ def test_personal_values_of_the_object(made: Made) -> None:
 
 
 def test_nothing_else_tells_them(made: Made) -> None:
-    for name in ("data_quality.json", "datapackage.json", "README.md"):
+    described = {"datapackage.json", "README.md"}
+    pages = {"report.html", "summary.md", "data_quality.html", "data_quality.json"}
+    for name in described | pages:
         text = (made.folder / name).read_text(encoding="utf-8")
-        if made.format is Format.CSV and name != "data_quality.json":
+        if made.format is Format.CSV and name in described:
             # The name of its column, once.
             quoted = '"{}"' if name == "datapackage.json" else "| `{}` |"
             column = quoted.format(f"type_u@{TYPE}.example")

@@ -37,7 +37,14 @@ from tests.conftest import Golden
 
 EMPTY_WEEK = ("--start", "2001-01-01", "--end", "2001-01-07")
 QUICK = (*WEEK, "--skip-validation")
-DESCRIPTIONS = {"README.md", "data_quality.json", "datapackage.json"}
+DESCRIPTIONS = {
+    "README.md",
+    "data_quality.html",
+    "data_quality.json",
+    "datapackage.json",
+    "report.html",
+    "summary.md",
+}
 
 
 def files_of(file_format: str) -> set[str]:

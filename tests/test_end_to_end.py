@@ -47,7 +47,10 @@ MEMBERS = sorted(
     [
         *(f"{name}.json" for name in datasets.NAMES),
         "README.md",
+        "data_quality.html",
         "data_quality.json",
+        "report.html",
+        "summary.md",
         "datapackage.json",
     ]
 )

@@ -74,6 +74,14 @@ TEMPLATES: dict[str, Row] = {
 }
 
 
+PREVIOUS: Row = {
+    "active_users": 3,
+    "screen_views": 40,
+    "first_event": at(1, 6),
+    "first_activity": at(1, 7),
+}
+
+
 def row(table: str, id: int | None, **changes: Any) -> Row:  # noqa: A002
     return {"id": id, **TEMPLATES[table], **changes}
 
@@ -109,6 +117,7 @@ def valid_tables() -> Tables:
             row("events", 13, event_type_id=BEGINNING, user_id=None),
         ],
         "video_views": [row("video_views", 10), row("video_views", 11, video_id=None, title=None)],
+        "previous_period": [PREVIOUS],
         "activities": [
             row("activities", 1),
             row("activities", 2, content_type_id=None, object_id=None),
@@ -159,6 +168,7 @@ def test_valid_tables_pass(tables: Tables, tmp_path: Path) -> None:
         "membership_events": 5,
         "events": 4,
         "video_views": 2,
+        "previous_period": 1,
         "activities": 2,
     }
     assert all(
@@ -188,6 +198,24 @@ def test_an_empty_period_passes(tables: Tables, tmp_path: Path) -> None:
 
 
 BROKEN: dict[str, tuple[Tables, Failed, Failed]] = {
+    "previous_period": (
+        {
+            "previous_period": [
+                {**PREVIOUS, "active_users": -1},
+                {**PREVIOUS, "active_users": None},
+                {**PREVIOUS, "screen_views": -1},
+                {**PREVIOUS, "screen_views": None},
+                {**PREVIOUS, "first_event": None, "first_activity": None},
+            ]
+        },
+        {
+            ("previous_period", "not_negative", "active_users"): 1,
+            ("previous_period", "not_null", "active_users"): 1,
+            ("previous_period", "not_negative", "screen_views"): 1,
+            ("previous_period", "not_null", "screen_views"): 1,
+        },
+        {},
+    ),
     "users": (
         {
             "users": [

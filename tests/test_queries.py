@@ -9,7 +9,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from engagement import datasets, extract, quality, queries
+from engagement import datasets, extract, facts, quality, queries
 from engagement.app_database import Address, snapshot
 from engagement.datasets import Counts, Group, MeanGap, Part, Rows, Values
 from engagement.period import Period
@@ -93,7 +93,9 @@ def in_folder(*folders: str) -> list[str]:
 
 
 def test_there_are_queries_of_each_kind() -> None:
-    assert {"extract", "metrics", "quality", "duckdb"} <= {name.partition("/")[0] for name in NAMES}
+    assert {"extract", "metrics", "page", "quality", "duckdb"} <= {
+        name.partition("/")[0] for name in NAMES
+    }
     assert set(NAMES) >= WITHOUT_GRAIN
 
 
@@ -213,7 +215,7 @@ def session(tmp_path: Path) -> Iterator[Session]:
         yield Session(connection, tmp_path, Period.parse("2026-01-01", "2026-01-31", "UTC"))
 
 
-@pytest.mark.parametrize("name", in_folder("metrics", "quality"))
+@pytest.mark.parametrize("name", in_folder("metrics", "page", "quality"))
 def test_the_session_binds_every_parameter(name: str, session: Session) -> None:
     """And the query has none of the other engine's."""
     text = queries.read(name)
@@ -224,12 +226,8 @@ def test_the_session_binds_every_parameter(name: str, session: Session) -> None:
 
 
 def test_a_parameter_that_the_session_does_not_bind(session: Session) -> None:
-    assert set(session.bound("select $start, $end, $start_instant, $end_instant")) == {
-        "start",
-        "end",
-        "start_instant",
-        "end_instant",
-    }
+    names = {"start", "end", "start_instant", "end_instant", "previous_start_instant"}
+    assert set(session.bound(f"select {', '.join(f'${name}' for name in names)}")) == names
     with pytest.raises(KeyError):
         session.bound("select $now")
 
@@ -272,7 +270,7 @@ def test_every_dataset_has_its_queries_and_no_query_is_unused() -> None:
     # Those that other queries read, directly or through one another, and one for CSV's header.
     shared = {f"metrics/shared/{name}" for name in queries.names("metrics/shared")}
     read = {"metrics/shared/activity_types"}
-    todo = [*used, *in_folder("quality"), *read]
+    todo = [*used, *in_folder("page", "quality"), *read]
     while todo:
         text = code(queries.read(todo.pop()))
         found = {f"metrics/shared/{name}" for name in re.findall(r"\b(?:from|join) (\w+)", text)}
@@ -290,6 +288,7 @@ def test_every_table_has_its_queries_and_no_query_is_unused() -> None:
         "extract/lookup/event_type_ids",
         "extract/lookup/fast_content_type_ids",
     }
+    assert set(in_folder("page")) == {f"page/{name}" for name in facts.QUERIES}
     assert set(in_folder("quality")) == {f"quality/{table}" for table in (*quality.TABLES, DAYS)}
     assert set(in_folder("duckdb")) == {
         "duckdb/functions",

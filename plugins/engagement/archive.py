@@ -1,7 +1,7 @@
 """One archive of a report: the datasets, what they mean, and how good the data was.
 
-A zip with the seven datasets, `data_quality.json`, a Frictionless data package and a README. The
-same datasets give the same bytes: members are sorted, with fixed times and modes.
+A zip with the seven datasets, `data_quality.json`, pages to read, a Frictionless data package and a
+README. The same datasets give the same bytes: members are sorted, with fixed times and modes.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -37,20 +36,24 @@ from engagement.datasets import (
     file_name,
 )
 from engagement.period import Period
-from engagement.text_table import counted
+from engagement.text_table import code_span, counted
 
-SCHEMA_VERSION = "1.0.0"
-"""The version of the datasets' schema: its first number changes when a reader must."""
+SCHEMA_VERSION = "1.1.0"
+"""The version of what an archive holds: its first number changes when a reader must."""
 
 DATA_PACKAGE = "datapackage.json"
 DATA_QUALITY = "data_quality.json"
 README = "README.md"
+REPORT_PAGE = "report.html"
+SUMMARY = "summary.md"
+DATA_QUALITY_PAGE = "data_quality.html"
 
 _MEDIA_TYPES = {
     Format.JSON: "application/json",
     Format.CSV: "text/csv",
     Format.PARQUET: "application/vnd.apache.parquet",
 }
+_DOCUMENT_TYPES = {"json": "application/json", "html": "text/html", "md": "text/markdown"}
 # The compressor's output depends on how its input is cut: every block but the last has this size.
 _BLOCK_BYTES = 1 << 20
 _LARGE_ARCHIVE_BYTES = 1 << 31
@@ -82,7 +85,7 @@ def describe(
     files: Mapping[str, File],
     quality: Path,
 ) -> None:
-    """Writes the data package and the README into `folder`.
+    """Writes the data package and the README into `folder`, which holds the pages already.
 
     `files` are the datasets' by name, which stand in `data`; `quality` is the data quality result.
     """
@@ -103,28 +106,15 @@ def describe(
             for dataset in TABLES
         ),
         _object_resource(files[OTHER_METRICS.name]),
-        {
-            "name": "data_quality",
-            "title": "What the checks of the data found",
-            "path": DATA_QUALITY,
-            "type": "json",
-            "format": "json",
-            "mediatype": _MEDIA_TYPES[Format.JSON],
-            "encoding": "utf-8",
-            "bytes": quality.stat().st_size,
-            "hash": f"sha256:{sha256_of(quality)}",
-        },
-        {
-            "name": "readme",
-            "title": "How to read this archive",
-            "path": README,
-            "type": "file",
-            "format": "md",
-            "mediatype": "text/markdown",
-            "encoding": "utf-8",
-            "bytes": (folder / README).stat().st_size,
-            "hash": f"sha256:{sha256_of(folder / README)}",
-        },
+        _document_resource("data_quality", "What the checks of the data found", quality),
+        _document_resource(
+            "data_quality_page",
+            "What the checks of the data found, as a page",
+            folder / DATA_QUALITY_PAGE,
+        ),
+        _document_resource("report_page", "The report as a page", folder / REPORT_PAGE),
+        _document_resource("summary", "The report in words", folder / SUMMARY),
+        _document_resource("readme", "How to read this archive", folder / README),
     ]
     package = {
         "name": "engagement-report",
@@ -211,6 +201,21 @@ def _object_resource(file: File) -> dict[str, Any]:
         "hash": f"sha256:{file.sha256}",
         "rowCount": file.rows,
         "schema": {"fields": list(_object_fields(OTHER_METRICS.parts, ""))},
+    }
+
+
+def _document_resource(name: str, title: str, path: Path) -> dict[str, Any]:
+    kind = path.suffix.removeprefix(".")
+    return {
+        "name": name,
+        "title": title,
+        "path": path.name,
+        "type": "json" if kind == "json" else "file",
+        "format": kind,
+        "mediatype": _DOCUMENT_TYPES[kind],
+        "encoding": "utf-8",
+        "bytes": path.stat().st_size,
+        "hash": f"sha256:{sha256_of(path)}",
     }
 
 
@@ -313,12 +318,8 @@ def _dataset_sections(fields: Mapping[str, list[dict[str, Any]]], files: Mapping
 
 
 def _code(text: str) -> str:
-    """Any text as a code span in a cell of a Markdown table; control characters are spelt out."""
-    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
-    # A blank beside each fence is no part of the text.
-    pad = " " if {line[:1], line[-1:]} & {"`", " "} else ""
-    return f"{fence}{pad}{line}{pad}{fence}".replace("|", "\\|")
+    """Any text as a code span in a cell of a Markdown table."""
+    return code_span(text).replace("|", "\\|")
 
 
 def _told(described: Mapping[str, Any]) -> str:

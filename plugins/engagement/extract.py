@@ -1,7 +1,8 @@
 """From one snapshot of the app's database to Parquet files.
 
 The files hold the columns that the datasets and their checks need, one file a query in
-`include/sql/extract`: events and activities of the period alone, everything else whole.
+`include/sql/extract`: events and activities of the period alone, counts of the previous period,
+everything else whole.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ TABLES = (
     "events",
     "activities",
     "membership_events",
+    "previous_period",
     "video_views",
     "memberships",
     "users",
@@ -120,6 +122,7 @@ def _parameters(taken: Snapshot, period: Period) -> dict[str, object]:
         ids.setdefault(code, []).append(type_id)
     fasts = taken.control.execute(queries.read("extract/lookup/fast_content_type_ids")).fetchall()
     return {
+        "previous_start": period.previous_start_instant,
         "start": period.start_instant,
         "end": period.end_instant,
         "membership_type_ids": ids.get("user_joined_fast", []) + ids.get("user_left_fast", []),

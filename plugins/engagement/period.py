@@ -191,6 +191,19 @@ class Period:
         return first_instant(self.end + _DAY, self.zone)
 
     @property
+    def previous(self) -> Period | None:
+        """As many days right before the period; None where they begin before all periods."""
+        length = self.end - self.start + _DAY
+        if self.start - _EARLIEST < length:
+            return None
+        return Period(self.start - length, self.start - _DAY, self.timezone)
+
+    @property
+    def previous_start_instant(self) -> datetime:
+        """The first instant of the previous period, in UTC; without one, that of the period."""
+        return (self.previous or self).start_instant
+
+    @property
     def days(self) -> list[Day]:
         """Every day of the period, in order."""
         zone = self.zone

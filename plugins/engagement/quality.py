@@ -99,6 +99,12 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
         Column("video_id", _TEXT, nullable=True),
         Column("title", _TEXT, nullable=True),
     ),
+    "previous_period": (
+        Column("active_users", _BIGINT),
+        Column("screen_views", _BIGINT),
+        Column("first_event", _INSTANT, nullable=True),
+        Column("first_activity", _INSTANT, nullable=True),
+    ),
     "activities": (
         Column("id", _BIGINT),
         Column("user_id", _INT),
@@ -161,6 +167,25 @@ class QualityResult:
             "failed" if "critical" in severities else "warned" if severities else "passed"
         )
         return cls(status, period, rows, tuple(checks))
+
+    @classmethod
+    def of_json(cls, document: Mapping[str, Any]) -> QualityResult:
+        """The result that `as_json` gave as `document`."""
+        checks = tuple(
+            Check(
+                check["table"],
+                check["check"],
+                tuple(check["columns"]),
+                check["severity"],
+                check["description"],
+                check["success"],
+                check["unexpected"],
+                check["evaluated"],
+            )
+            for check in document["checks"]
+        )
+        period = Period.parse(**document["period"])
+        return cls(document["status"], period, document["rows"], checks)
 
     def failures(self, severity: Severity) -> list[Check]:
         """The checks of `severity` that did not succeed."""
@@ -368,7 +393,8 @@ def _suite(table: str, period: Period) -> list[_Expectation]:
             # A member as of the end may have left the membership table since.
             if not column.nullable and (table, column.name) != ("memberships", "id")
         ),
-        _unique("id"),
+        # One row of counts has no key.
+        *([_unique("id")] if any(column.name == "id" for column in columns) else []),
         *(
             _not_negative(table, column.name)
             for column in columns
@@ -507,6 +533,13 @@ def _video_views(_: Period) -> list[_Expectation]:
     ]
 
 
+def _previous_period(_: Period) -> list[_Expectation]:
+    return [
+        _between("not_negative", count, "critical", f"{count} is 0 or more", min_value=0)
+        for count in ("active_users", "screen_views")
+    ]
+
+
 def _activities(period: Period) -> list[_Expectation]:
     return [
         _in_period("created_at", period),
@@ -526,6 +559,7 @@ _SUITES = {
     "membership_events": _membership_events,
     "events": _events,
     "video_views": _video_views,
+    "previous_period": _previous_period,
     "activities": _activities,
 }
 

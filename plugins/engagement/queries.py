@@ -1,4 +1,4 @@
-"""The SQL files, found by their names."""
+"""The SQL files, documents and templates, found by their names."""
 
 from __future__ import annotations
 
@@ -24,6 +24,11 @@ def read(name: str) -> str:
 def names(subfolder: str) -> list[str]:
     """The names of the SQL files in `subfolder`, in alphabetical order."""
     return sorted(path.stem for path in (folder() / subfolder).glob("*.sql"))
+
+
+def templates() -> Path:
+    """The folder of the templates of the pages."""
+    return folder().parent / "templates"
 
 
 @cache

@@ -24,6 +24,8 @@ from engagement import (
     contracts,
     datasets,
     engine,
+    facts,
+    page,
     quality,
     staging,
 )
@@ -62,12 +64,12 @@ def period_before(today: date, timezone: str, start: str | None, end: str | None
 def _stage(name: str) -> Iterator[list[str]]:
     """Logs a stage with its facts and seconds; what the disk refuses becomes EngagementError."""
     began = time.monotonic()
-    facts: list[str] = []
+    told: list[str] = []
     try:
-        yield facts
+        yield told
     except OSError as error:
         raise EngagementError(f"{name} failed: {explain_os_error(error)}") from error
-    log.info("%s: %s", name, ", ".join([*facts, f"{time.monotonic() - began:.1f} s"]))
+    log.info("%s: %s", name, ", ".join([*told, f"{time.monotonic() - began:.1f} s"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,7 @@ def take_snapshot(
 
     `run` names the owner's run, for `staging.remove_run`.
     """
-    with _stage("extract") as facts:
+    with _stage("extract") as told:
         for leftover in area.sweep(datetime.now(UTC), settings.staging_keep_days):
             log.info("removed the staging of an old run: %s", leftover)
         folder = area.new_folder(owner, period.label, run)
@@ -161,7 +163,7 @@ def take_snapshot(
             # Nothing goes on with half a snapshot.
             staging.discard(folder)
             raise
-        facts.append(counted(sum(snapshot.rows.values()), "row"))
+        told.append(counted(sum(snapshot.rows.values()), "row"))
     return snapshot
 
 
@@ -173,12 +175,12 @@ def check_quality(
     `apart`: in a process of its own, where this one goes on to other work.
     """
     validate = quality.validate_apart if apart else quality.validate
-    with _stage("validate") as facts:
+    with _stage("validate") as told:
         names = [f"{table}.parquet" for table in TABLES]
         with staging.fetched(snapshot.tables, names) as tables:
             result = validate(tables, snapshot.period, settings)
         _save_quality(snapshot, result)
-        facts.append(result.status)
+        told.append(result.status)
     for line in result.log_table().splitlines():
         log.info("%s", line)
     quality.gate(result)
@@ -201,7 +203,7 @@ def _save_quality(snapshot: Snapshot, result: quality.QualityResult) -> None:
 
 def compute(snapshot: Snapshot, name: str, file_format: Format, settings: Settings) -> Computed:
     """Computes one dataset of the snapshot into its staging folder."""
-    with _stage(f"compute {name}") as facts:
+    with _stage(f"compute {name}") as told:
         tables = [f"{table}.parquet" for table in sorted(engine.tables_of(name))]
         with (
             staging.fetched(snapshot.tables, tables) as local,
@@ -218,7 +220,7 @@ def compute(snapshot: Snapshot, name: str, file_format: Format, settings: Settin
                 archive.sha256_of(path),
                 result.measures,
             )
-        facts.append(counted(computed.rows, "row"))
+        told.append(counted(computed.rows, "row"))
     return computed
 
 
@@ -249,7 +251,7 @@ def package(
         {name: one.measures for name, one in by_name.items()},
         {**rows, "activities": snapshot.rows["activities"]},
     )
-    with _stage("package") as facts:
+    with _stage("package") as told:
         files = {
             name: archive.File(one.file, one.rows, one.bytes, one.sha256)
             for name, one in by_name.items()
@@ -259,21 +261,34 @@ def package(
         with (
             staging.fetched(target, names) as local,
             staging.fetched(snapshot.folder, [archive.DATA_QUALITY]) as record,
+            staging.fetched(
+                snapshot.tables, [f"{table}.parquet" for table in sorted(facts.tables())]
+            ) as tables,
             staging.written(target) as folder,
         ):
             checked = record / archive.DATA_QUALITY
-            status = json.loads(checked.read_text(encoding="utf-8"))["status"]
+            result = quality.QualityResult.of_json(json.loads(checked.read_text(encoding="utf-8")))
+            gathered = facts.gather(
+                tables,
+                local,
+                {name: file.name for name, file in files.items()},
+                file_format,
+                snapshot.period,
+                result,
+            )
+            pages = page.write(folder, gathered)
             archive.describe(folder, local, snapshot.period, file_format, files, checked)
             name = archive_name(snapshot.period)
             paths = [
                 *(local / name for name in names),
                 checked,
+                *pages,
                 folder / archive.DATA_PACKAGE,
                 folder / archive.README,
             ]
             sha256 = archive.write(paths, folder / name)
             size = (folder / name).stat().st_size
-        facts.append(f"{size:,} bytes")
+        told.append(f"{size:,} bytes")
     return Archive(
         # Who publishes from a staging area that is elsewhere fetches the archive first.
         path=(staging.local_path(target) or Path()) / name,
@@ -286,15 +301,15 @@ def package(
         snapshot_at=snapshot.taken_at,
         run=run,
         code_version=__version__,
-        data_quality=status,
+        data_quality=result.status,
     )
 
 
 def publish(packaged: Archive, destination: Destination, *, replace: bool) -> Published:
     """Publishes the archive; raises PublishError or TemporaryError that names where it is kept."""
-    with _stage("publish") as facts:
+    with _stage("publish") as told:
         published = destination.publish(packaged, replace=replace)
-        facts += [
+        told += [
             published.address,
             f"revision {published.revision}",
             "new" if published.changed else "unchanged",

@@ -95,6 +95,7 @@ class Session:
             "end": period.end,
             "start_instant": period.start_instant,
             "end_instant": period.end_instant,
+            "previous_start_instant": period.previous_start_instant,
         }
 
     def bound(self, query: str) -> dict[str, object]:

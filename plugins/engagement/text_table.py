@@ -1,7 +1,8 @@
-"""Plain text for logs and messages: tables, and numbers with what they count."""
+"""Plain text for logs, messages and Markdown: tables, and numbers with what they count."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 
@@ -25,3 +26,12 @@ def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
         ).rstrip()
         for row in rows
     ]
+
+
+def code_span(text: str) -> str:
+    """Any text as a code span of Markdown, on one line; control characters are spelt out."""
+    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
+    # A blank beside each fence is no part of the text.
+    pad = " " if {line[:1], line[-1:]} & {"`", " "} else ""
+    return f"{fence}{pad}{line}{pad}{fence}"

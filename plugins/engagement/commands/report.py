@@ -264,6 +264,9 @@ def _finish(
             *(staged / dataset.file for dataset in computed),
             staged / archive.DATA_PACKAGE,
             staged / archive.README,
+            staged / archive.REPORT_PAGE,
+            staged / archive.SUMMARY,
+            staged / archive.DATA_QUALITY_PAGE,
             Path(snapshot.folder.path) / archive.DATA_QUALITY,
         ):
             path.replace(output / path.name)

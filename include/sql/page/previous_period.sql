@@ -1,0 +1,8 @@
+-- Grain: one row, what the extract counted of the previous period. The instants are in microseconds
+-- since 1970, UTC: null where there is none.
+select
+    active_users,
+    screen_views,
+    epoch_us(first_event) as first_event_us,
+    epoch_us(first_activity) as first_activity_us
+from previous_period

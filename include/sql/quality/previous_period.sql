@@ -1,0 +1,7 @@
+-- Grain: one row, what the previous period counts.
+select
+    active_users,
+    screen_views,
+    first_event,
+    first_activity
+from previous_period

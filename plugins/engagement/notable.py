@@ -1,0 +1,237 @@
+"""What of a report's facts is worth saying in words, by rules that are said with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import date
+from statistics import median
+
+from engagement.facts import Change, Cohort, Facts, Fast
+from engagement.quality import Check, QualityResult
+from engagement.text_table import counted
+
+Quote = Callable[[str], str]
+"""Writes a name that a user gave so that it is data where it stands."""
+
+SMALL_COHORT = 10
+"""A cohort with fewer users has a rate that says little."""
+
+CHANGE_PERCENT = 20
+CHANGE_LEAST = 10
+
+_DAYS_LEAST = 7
+_DAY_LEAST = 5
+_NAMED = 3
+_NEWEST = 4
+
+RULES = (
+    f"A figure changed notably if it differs by {CHANGE_PERCENT}% and by {CHANGE_LEAST} or more.",
+    (
+        "A day is far from the median if it differs by more than half of it, by more than three "
+        f"times the median of such differences, and by {_DAY_LEAST} or more; this is not said of "
+        f"periods of less than {_DAYS_LEAST} days."
+    ),
+    f"Cohorts of fewer than {SMALL_COHORT} users are left out of what is said of cohorts.",
+)
+"""The rules of `changes`."""
+
+
+def figures(facts: Facts) -> tuple[tuple[str, str, Change], ...]:
+    """The headline figures: a title, what is counted, and the change."""
+    return (
+        ("New users", "users who registered", facts.new_users),
+        ("Active users", "users with activity in their feed", facts.active_users),
+        ("Joins", "times a user joined a fast", facts.joins),
+        ("Leaves", "times a user left a fast", facts.leaves),
+        ("Screen views", "screens viewed in the app", facts.screen_views),
+    )
+
+
+def told_day(day: date) -> str:
+    """A date in words, such as `5 December 2025`; the same in every locale."""
+    return f"{day.day} {_MONTHS[day.month - 1]} {day.year}"
+
+
+def short_day(day: date) -> str:
+    """A date without its year, such as `5 Dec`."""
+    return f"{day.day} {short_month(day)}"
+
+
+def short_month(day: date) -> str:
+    """The month of a date, such as `Dec`."""
+    return _MONTHS[day.month - 1][:3]
+
+
+_MONTHS = (
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+)
+
+
+def signed(number: float, digits: int = 0) -> str:
+    """A number with its sign and thousands separators; the minus is a real one."""
+    text = f"{abs(number):,.{digits}f}"
+    if not number or not float(text.replace(",", "")):
+        return text
+    return f"{'+' if number > 0 else '−'}{text}"
+
+
+def told_change(change: Change) -> str:
+    """The change from the previous period in words."""
+    difference, percent = change.difference, change.percent
+    if difference is None:
+        return "no data before"
+    if not difference:
+        return "unchanged"
+    return signed(difference) + (
+        f" ({signed(percent, 0 if abs(percent) >= 100 else 1)}%)" if percent is not None else ""
+    )
+
+
+def changes(facts: Facts, quote: Quote) -> list[str]:
+    """The notable changes, a sentence each."""
+    return [
+        *_figures_changed(facts),
+        *_far_days("registrations", facts.registrations),
+        *_far_days("screen views", facts.screen_views_by_day),
+        *_fasts(facts.fasts, quote),
+        *_cohorts(facts.cohorts),
+    ]
+
+
+def _figures_changed(facts: Facts) -> Iterator[str]:
+    for title, _, change in figures(facts):
+        difference, percent = change.difference, change.percent
+        if difference is None or abs(difference) < CHANGE_LEAST:
+            continue
+        if percent is None or abs(percent) >= CHANGE_PERCENT:
+            yield (
+                f"{title} {'rose' if difference > 0 else 'fell'} from {change.before:,} to "
+                f"{change.now:,}: {told_change(change)}."
+            )
+
+
+def _far_days(what: str, days: Sequence[tuple[date, int]]) -> Iterator[str]:
+    if len(days) < _DAYS_LEAST:
+        return
+    usual = median(count for _, count in days)
+    usual_difference = median(abs(count - usual) for _, count in days)
+    far = [
+        (day, count)
+        for day, count in days
+        if abs(count - usual) > max(usual / 2, 3 * usual_difference)
+        and abs(count - usual) >= _DAY_LEAST
+    ]
+    # The furthest ones, in the order of the calendar.
+    far.sort(key=lambda one: (-abs(one[1] - usual), one[0]))
+    for day, count in sorted(far[:_NAMED]):
+        yield f"{told_day(day)} had {count:,} {what}; the median day had {usual:,.10g}."
+    if len(far) > _NAMED:
+        yield f"{counted(len(far) - _NAMED, 'more day')} had {what} far from the median."
+
+
+def _fasts(fasts: Sequence[Fast], quote: Quote) -> Iterator[str]:
+    joined = sorted((fast for fast in fasts if fast.joins), key=lambda one: (-one.joins, one.id))
+    for fast in joined[:_NAMED]:
+        yield (
+            f"The fast {quote(fast.name)} of {quote(fast.church)} had "
+            f"{counted(fast.joins, 'join')} and {counted(fast.leaves, 'leave')}, and "
+            f"{counted(fast.participants, 'participant')} at the end."
+        )
+    lost = sorted(
+        (fast for fast in fasts if fast.leaves > fast.joins),
+        key=lambda one: (one.joins - one.leaves, one.id),
+    )
+    for fast in lost[:_NAMED]:
+        yield (
+            f"The fast {quote(fast.name)} of {quote(fast.church)} lost more than it won: "
+            f"{counted(fast.leaves, 'leave')}, {counted(fast.joins, 'join')}."
+        )
+
+
+def _cohorts(cohorts: Sequence[Cohort]) -> Iterator[str]:
+    large = [cohort for cohort in cohorts if cohort.users >= SMALL_COHORT]
+    if len(large) > _NEWEST:
+        newest, older = pooled_rate(large[:_NEWEST]), pooled_rate(large[_NEWEST:])
+        yield (
+            f"Of the newest {_NEWEST} cohorts {newest:.1f}% were active, of the older ones "
+            f"{older:.1f}%."
+        )
+    if len(large) > 1:
+        best = max(large, key=lambda one: (one.rate, one.users))
+        worst = min(large, key=lambda one: (one.rate, -one.users))
+        for word, cohort in (("highest", best), ("lowest", worst)):
+            yield (
+                f"The cohort {cohort.week} had the {word} rate: {cohort.active:,} of "
+                f"{counted(cohort.users, 'user')}, {cohort.rate:.2f}%."
+            )
+
+
+def pooled_rate(cohorts: Sequence[Cohort]) -> float:
+    """Percent of all users of the cohorts who were active in the period."""
+    users = sum(cohort.users for cohort in cohorts)
+    return 100 * sum(cohort.active for cohort in cohorts) / users if users else 0.0
+
+
+def cautions(facts: Facts) -> list[str]:
+    """What to be careful about, a sentence or two each."""
+    found = [told_status(facts.quality)]
+    found += [told_check(check) for check in facts.quality.failures("critical")]
+    found += [told_check(check) for check in facts.quality.failures("warning")]
+    absent = [title.lower() for title, _, change in figures(facts) if change.before is None]
+    if absent:
+        found.append(
+            "What the app holds does not reach back over the whole previous period: no change is "
+            f"told of {', '.join(absent)}."
+        )
+    found.append(
+        "The app deletes activities that were read after 30 to 365 days. Active users, retention "
+        "and activity by hour of a period long past are too low, and those of the previous period "
+        "can be lower still."
+    )
+    small = sum(cohort.users < SMALL_COHORT for cohort in facts.cohorts)
+    if small:
+        found.append(
+            f"{small:,} of {counted(len(facts.cohorts), 'cohort')} "
+            f"{'has' if small == 1 else 'have'} fewer than {SMALL_COHORT} users: such rates say "
+            "little."
+        )
+    found.append(
+        "Events without a user count in totals, never among users. Joins and leaves are counted as "
+        "often as they happened, also by the same user."
+    )
+    return found
+
+
+def told_status(result: QualityResult) -> str:
+    """The data quality result in words."""
+    checks = counted(len(result.checks), "check")
+    if result.status == "skipped":
+        return "Nobody checked the data of this report."
+    if result.status == "passed":
+        return f"The data passed all of {checks}."
+    if result.status == "warned":
+        found = counted(len(result.failures("warning")), "warning")
+        return f"Of {checks} of the data no critical one failed; the others gave {found}."
+    failed = counted(len(result.failures("critical")), "critical check")
+    return f"Of {checks} of the data, {failed} failed: nothing was published."
+
+
+def told_check(check: Check) -> str:
+    """What a check that did not succeed found, in words."""
+    kind = "Critical" if check.severity == "critical" else "Warning"
+    rows = f"{check.unexpected:,} of {counted(check.evaluated, 'row')}"
+    return (
+        f"{kind}: expected of {check.table} that {check.description}; "
+        f"{rows} {'is' if check.unexpected == 1 else 'are'} not so."
+    )
