@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from itertools import groupby
 
 from engagement import queries
 from engagement.app_database import Address, transaction
@@ -11,9 +12,8 @@ from engagement.period import first_instant, local_date, parse_timezone
 from engagement.settings import Settings
 
 DAYS = 14
-LIMIT = 200
-"""The most rows that are read."""
 
+_ROWS = 300
 _CONNECT_SECONDS = 3
 _STATEMENT_SECONDS = 10
 _HAPPENED = {
@@ -31,16 +31,28 @@ _USER_MILESTONES = {
 
 @dataclass(frozen=True, slots=True)
 class RecentEvents:
-    """What happened to a fast on a day; `number` is of participants, users or devotionals."""
+    """What happened to a fast on a day.
+
+    `numbers` are how many participants it came to have, or how many users or devotionals there
+    were; none where it is one of a kind.
+    """
 
     day: date
     what: str
     fast: str
-    number: int | None
+    numbers: tuple[int, ...]
 
 
-def read(address: Address, settings: Settings, now: datetime) -> list[RecentEvents]:
-    """The events of the last days up to `now`, the newest day first, at most `LIMIT` rows.
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """The events of the last days, the newest day first; `cut` where older ones are left out."""
+
+    events: list[RecentEvents]
+    cut: bool
+
+
+def read(address: Address, settings: Settings, now: datetime) -> Recent:
+    """The events of the last days up to `now`.
 
     Raises ConfigurationError, TemporaryError or EngagementError for whatever the database says,
     after seconds and not minutes: somebody waits for it.
@@ -60,11 +72,16 @@ def read(address: Address, settings: Settings, now: datetime) -> list[RecentEven
         "since": first_instant(first, zone),
         "until": now,
         "codes": [*_HAPPENED],
-        "at_most": LIMIT,
+        "at_most": _ROWS,
     }
     with transaction(address, hurried, "engagement-reports view", read_only=True) as connection:
         rows = connection.execute(queries.read("view/recent_events"), parameters).fetchall()
-    return [_told(*row) for row in rows]
+    told = [_told(*row) for row in rows]
+    events = [
+        RecentEvents(day, what, fast, tuple(n for *_, numbers in several for n in numbers))
+        for (day, what, fast), several in groupby(told, key=lambda one: one[:3])
+    ]
+    return Recent(events, cut=len(rows) == _ROWS)
 
 
 def _told(
@@ -75,12 +92,13 @@ def _told(
     milestone_type: str,
     participants: str | None,
     events: int,
-) -> RecentEvents:
+) -> tuple[date, str, str, tuple[int, ...]]:
+    """A row as the day, what happened, to which fast, and the numbers of it."""
     name = fast or f"fast {fast_id}"
+    what = _HAPPENED[code]
     if code == "fast_participant_milestone":
-        reached = int(participants) if participants and participants.isdecimal() else None
-        return RecentEvents(day, _HAPPENED[code], name, reached)
+        known = participants is not None and participants.isdecimal()
+        return day, what, name, (int(participants or 0),) if known else ()
     if code == "user_milestone_reached":
-        what = _USER_MILESTONES.get(milestone_type, _HAPPENED[code])
-        return RecentEvents(day, what, name, events)
-    return RecentEvents(day, _HAPPENED[code], name, events if events > 1 else None)
+        return day, _USER_MILESTONES.get(milestone_type, what), name, (events,)
+    return day, what, name, (events,) if events > 1 else ()

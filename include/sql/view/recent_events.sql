@@ -49,5 +49,6 @@ order by
     fast asc,
     recent.fast_id asc,
     recent.milestone_type asc,
+    length(recent.participants) asc,
     recent.participants asc
 limit %(at_most)s

@@ -136,7 +136,7 @@ def _page(request: Request, name: str, status_code: int = 200, /, **values: Any)
     root = request.scope.get("root_path", "")
     text = (
         _templates()
-        .get_template(f"{name}.html")
+        .get_template(f"{name}.html.jinja")
         .render(root=root, airflow=root.removesuffix("/engagement"), **values)
     )
     return HTMLResponse(text, status_code)
@@ -200,13 +200,15 @@ def index(
         chosen = slice(first, first + PAGE_ROWS) if cadence else slice(NEWEST_ROWS)
         shown = {one: entries[one][chosen] for one in cadences}
         rows = iter(_rows(found, [entry for every in shown.values() for entry in every]))
-    sections = [(one, len(entries[one]), [next(rows) for _ in shown[one]]) for one in cadences]
-    events: list[recent_events.RecentEvents] = []
+        sections = [(one, len(entries[one]), [next(rows) for _ in shown[one]]) for one in cadences]
+        newest = None if cadence else _newest(sections)
+        newest_has_page = newest is not None and _has_page(found, newest.entry)
+    recent = recent_events.Recent([], cut=False)
     failure = ""
     if not cadence:
         try:
             settings = load()
-            events = recent_events.read(app_database(CONNECTION_ID), settings, datetime.now(UTC))
+            recent = recent_events.read(app_database(CONNECTION_ID), settings, datetime.now(UTC))
         except EngagementError as error:
             failure = one_line(error)
     return _page(
@@ -220,24 +222,35 @@ def index(
         page=number,
         pages=pages,
         link=_link,
-        newest=_newest(sections),
+        newest=newest,
+        newest_has_page=newest_has_page,
         may_trigger=may_trigger,
-        events=events,
+        events=recent.events,
+        events_cut=recent.cut,
         events_failure=failure,
         days=recent_events.DAYS,
-        at_most=recent_events.LIMIT,
     )
 
 
 def _newest(sections: Sequence[tuple[Cadence, int, list[Row]]]) -> Row | None:
-    """The archive whose snapshot is the newest of those that are shown."""
+    """The report of the latest days; of several, the one whose snapshot is the latest."""
     told = [(row.record.snapshot_at, row) for _, _, rows in sections for row in rows if row.record]
-    return max(told, key=lambda one: one[0])[1] if told else None
+    return max(told, key=lambda one: (one[1].entry.end, one[0]))[1] if told else None
+
+
+def _has_page(found: Catalog, entry: Entry) -> bool:
+    """Whether the archive is there, whole, and holds the report's page."""
+    try:
+        with found.open(entry) as file, zipfile.ZipFile(file) as opened:
+            return MEMBERS["page"] in opened.namelist()
+    except (FileNotFoundError, zipfile.BadZipFile):
+        return False
 
 
 def _link(**parameters: str | int) -> str:
     """The query that asks for a list; what is empty is left out."""
-    return "?" + urlencode({name: value for name, value in parameters.items() if value})
+    given = {name: value for name, value in parameters.items() if value}
+    return f"?{urlencode(given)}" if given else ""
 
 
 def _entry(cadence: str, file_format: str, name: str) -> Entry:
