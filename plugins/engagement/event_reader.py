@@ -100,13 +100,19 @@ def _connection(
         yield connection
 
 
+def _number(digits: str) -> float | str:
+    """A number, or the text that it is where no double holds it, as most readers of JSON need."""
+    if not math.isfinite(float(digits)):
+        return digits
+    return int(digits) if digits.lstrip("-").isdigit() else float(digits)
+
+
+_decode = json.JSONDecoder(parse_float=_number, parse_int=_number).decode
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
+
 def _load_json(text: str | bytes) -> Any:
-    # A number that no double holds stays the text that it is: infinity is no JSON.
-    return json.loads(text, parse_float=lambda digits: _finite(float(digits), digits))
-
-
-def _finite(number: float, digits: str) -> float | str:
-    return number if math.isfinite(number) else digits
+    return _decode(text if isinstance(text, str) else text.decode())
 
 
 def _rows(
@@ -343,7 +349,7 @@ def _cells(event: Event) -> Iterator[str]:
     for column in CSV_COLUMNS:
         value = getattr(event, column)
         if column == "data":
-            value = json.dumps(value, ensure_ascii=False)
+            value = _encode(value)
         if value is None:
             yield ""
         elif isinstance(value, str):

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cache
-from typing import Annotated, Any
+from itertools import chain
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
 import anyio
@@ -26,7 +27,7 @@ from airflow.api_fastapi.core_api.routes.public.dag_run import trigger_dag_run
 from airflow.api_fastapi.core_api.security import GetUserDep
 from airflow.api_fastapi.logging.decorators import action_logging
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Path, Query, Request, status
-from fastapi.concurrency import iterate_in_threadpool, run_in_threadpool
+from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -50,6 +51,9 @@ from engagement.rim.common import app_database
 from engagement.rim.names import FAST_EVENTS
 from engagement.rim.web.guard import MAY_READ, MAY_TRIGGER, MAY_TRIGGER_EVENTS
 from engagement.settings import Settings, load
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
 
 log = logging.getLogger(__name__)
 
@@ -171,12 +175,13 @@ def _no_body(request: Request) -> None:
         raise RequestValidationError([problem])
 
 
-def _clock() -> datetime:
+def clock() -> datetime:
+    """The instant of a request; what it reads looks back from there."""
     return datetime.now(UTC)
 
 
 _NO_QUERY, _NO_BODY = Depends(_no_query), Depends(_no_body)
-_Now = Annotated[datetime, Depends(_clock)]
+_Now = Annotated[datetime, Depends(clock)]
 _EventId = Annotated[int, _Digits, Path(ge=1, le=_BIGINT)]
 _UserId = Annotated[int, _Digits, Path(ge=1, le=_INTEGER)]
 _FastId = Annotated[int, _Digits, Path(ge=1, le=_BIGINT)]
@@ -244,14 +249,7 @@ def all_events_as_csv(asked: Annotated[_AskedOfAll, Query()]) -> StreamingRespon
     UTF-8, lines ended by LF, null as the empty field and the empty text as `""`. A cell that a
     spreadsheet would run as a formula begins with an apostrophe.
     """
-    chunks = _csv(asked.filters(asked.user_id))
-    # What can be wrong is wrong before the answer begins.
-    first = next(chunks)
-    return StreamingResponse(
-        _stream(first, chunks),
-        media_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": 'attachment; filename="events.csv"'},
-    )
+    return _CsvResponse(_csv(asked.filters(asked.user_id)))
 
 
 def _csv(filters: Filters) -> Generator[bytes]:
@@ -263,15 +261,24 @@ def _csv(filters: Filters) -> Generator[bytes]:
             yield event_reader.as_csv(batch).encode()
 
 
-async def _stream(first: bytes, chunks: Generator[bytes]) -> AsyncIterator[bytes]:
-    try:
-        yield first
-        async for chunk in iterate_in_threadpool(chunks):
-            yield chunk
-    finally:
-        # Whoever stops reading leaves no query behind.
-        with anyio.CancelScope(shield=True):
-            await run_in_threadpool(chunks.close)
+class _CsvResponse(StreamingResponse):
+    """A stream whose end, whoever brings it about, ends what reads the database."""
+
+    media_type = "text/csv"
+
+    def __init__(self, chunks: Generator[bytes]) -> None:
+        # What can be wrong is wrong before the answer begins.
+        first = next(chunks)
+        headers = {"Content-Disposition": 'attachment; filename="events.csv"'}
+        super().__init__(chain([first], chunks), headers=headers)
+        self._chunks = chunks
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await run_in_threadpool(self._chunks.close)
 
 
 @router.get(
@@ -389,7 +396,7 @@ def _dag_bag() -> Any:
 def warm() -> None:
     """Counts the closed days, so that the first to ask need not wait; what fails is logged."""
     try:
-        event_reader.closed_days(app_database(CONNECTION_ID), load(), _clock())
+        event_reader.closed_days(app_database(CONNECTION_ID), load(), clock())
     except EngagementError as error:
         log.warning("the events were not counted: %s", one_line(error))
 

@@ -1,0 +1,113 @@
+"""Airflow's API server in one process of its own, with logins of each role, and the API in it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import secrets
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.servers.processes import accepts, free_port, running
+
+_ROOT = Path(__file__).resolve().parents[2]
+_ROLES = ("admin", "user", "viewer")
+MOUNTED = "/engagement"
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where the server is, the folder of its logs, and a token of each role."""
+
+    url: str
+    folder: Path
+    tokens: Mapping[str, str]
+
+    @contextmanager
+    def client(self, role: str | None) -> Iterator[httpx.Client]:
+        """A client of the API with the rights of a role, or with none."""
+        headers = {"Authorization": f"Bearer {self.tokens[role]}"} if role else {}
+        with httpx.Client(base_url=self.url, headers=headers, timeout=60) as client:
+            yield client
+
+    def log(self) -> str:
+        """What the server has said."""
+        return "".join(path.read_text() for path in self.folder.glob("*.log"))
+
+
+@contextmanager
+def airflow_api(folder: Path, now: datetime, environment: Mapping[str, str]) -> Iterator[Server]:
+    """The server, on a new metadata database with the project's DAGs; for the API it is `now`."""
+    port = free_port()
+    passwords = folder / "passwords.json"
+    passwords.write_text(json.dumps({role: f"{role}-password" for role in _ROLES}))
+    (folder / "plugins").mkdir()
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW", "ENGAGEMENT"))}
+    settings = {
+        "AIRFLOW_HOME": str(folder),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{folder}/airflow.db",
+        "AIRFLOW__CORE__DAGS_FOLDER": str(_ROOT / "dags"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(folder / "plugins"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__FERNET_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{r}:{r}" for r in _ROLES),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
+        "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
+        "PYTHONPATH": f"{_ROOT / 'plugins'}:{_ROOT}",
+        "PYTHONTZPATH": "",
+    }
+    command = [sys.executable, "-m", "tests.servers.airflow_api", str(port), now.isoformat()]
+    with running(
+        [command], lambda: accepts(port), folder, {**inherited, **settings, **environment}
+    ):
+        url = f"http://127.0.0.1:{port}"
+        answers = {
+            role: httpx.post(
+                f"{url}/auth/token", json={"username": role, "password": f"{role}-password"}
+            )
+            for role in _ROLES
+        }
+        tokens = {
+            role: answer.raise_for_status().json()["access_token"]
+            for role, answer in answers.items()
+        }
+        yield Server(url, folder, tokens)
+
+
+def _serve(port: int, now: datetime) -> None:
+    import uvicorn
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
+    from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+    from airflow.utils.db import initdb
+
+    initdb()
+    bundles: Any = DagBundlesManager
+    bundles().sync_bundles_to_db()
+    bag = DagBag(_ROOT / "dags", bundle_path=_ROOT / "dags", bundle_name="dags-folder")
+    sync_bag_to_db(bag, "dags-folder", None)
+
+    from airflow.api_fastapi.main import app as airflow
+    from fastapi import FastAPI
+    from starlette.routing import Mount
+
+    from engagement.rim.web import api
+
+    app = FastAPI(title="Engagement")
+    app.include_router(api.router, prefix="/api")
+    api.install_error_handlers(app)
+    app.dependency_overrides[api.clock] = lambda: now
+    # Before Airflow's own route for whatever path it does not know.
+    airflow.router.routes.insert(0, Mount(MOUNTED, app))
+    uvicorn.run(airflow, host="127.0.0.1", port=port, log_level="warning")
+
+
+if __name__ == "__main__":
+    _serve(int(sys.argv[1]), datetime.fromisoformat(sys.argv[2]))
