@@ -446,3 +446,31 @@ def test_a_cadence_refuses_other_periods(cadence: str, start: str, end: str, exp
         f"the period {start} to {end} is no period of a {cadence} report: expected {expected}; for "
         "any other use the DAG engagement_on_demand"
     )
+
+
+@pytest.mark.parametrize(
+    ("period", "previous"),
+    [
+        (("2026-01-01", "2026-01-31"), ("2025-12-01", "2025-12-31")),
+        (("2024-03-01", "2024-03-31"), ("2024-01-30", "2024-02-29")),
+        (("2026-01-05", "2026-01-05"), ("2026-01-04", "2026-01-04")),
+        (("1970-01-02", "1970-01-02"), ("1970-01-01", "1970-01-01")),
+    ],
+)
+def test_the_previous_period_has_as_many_days_right_before(
+    period: tuple[str, str], previous: tuple[str, str]
+) -> None:
+    zone = "America/New_York"
+    found = Period.parse(*period, zone)
+    before = found.previous
+    assert before == Period.parse(*previous, zone)
+    assert len(before.days) == len(found.days)
+    assert before.end_instant == found.start_instant
+    assert found.previous_start_instant == before.start_instant
+
+
+@pytest.mark.parametrize("end", ["1970-01-01", "1970-02-28"])
+def test_no_previous_period_begins_before_all_periods(end: str) -> None:
+    found = Period.parse("1970-01-01", end)
+    assert found.previous is None
+    assert found.previous_start_instant == found.start_instant

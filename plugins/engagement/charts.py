@@ -31,6 +31,8 @@ LEVELS = 6
 
 _POINTS_PER_INCH = 72
 _FONT_SIZE = 12
+# A single column is as wide as one of a week.
+_COLUMNS_ROOM = 7
 # Drawn with these colours, which stand for variables of the page's style.
 _INK, _GRID, _SERIES = "#010101", "#010102", ("#010103", "#010104")
 _HEAT = tuple(f"#02020{level}" for level in range(LEVELS + 1))
@@ -73,7 +75,8 @@ def columns(
 
     def draw(figure: Figure) -> None:
         axes = _axes(figure, width, height, left=46, right=22, top=10, bottom=22)
-        axes.set_xlim(-0.6, len(values) - 0.4)
+        middle, reach = (len(values) - 1) / 2, max(len(values), _COLUMNS_ROOM) / 2 + 0.1
+        axes.set_xlim(middle - reach, middle + reach)
         _count_axis(axes, max(values, default=0))
         _rectangles(
             axes,
@@ -327,6 +330,7 @@ def _matplotlib() -> Any:
             import matplotlib as mpl
             import matplotlib.backends.backend_svg
             import matplotlib.figure
+            import matplotlib.style
         finally:
             if before is None:
                 del os.environ["MPLCONFIGDIR"]
@@ -385,8 +389,8 @@ def _svg(
     for colour, variable in _VARIABLES.items():
         body = body.replace(colour, f"var({variable})")
     body = re.sub(r"\s*\n\s*", " ", body).replace("> <", "><").strip()
-    for placeholder, name in (names or {}).items():
-        body = body.replace(f">{placeholder}<", f">{html.escape(name)}<")
+    # At once: a name can look like a placeholder.
+    body = re.sub(r">(name-\d+)<", lambda found: f">{html.escape((names or {})[found[1]])}<", body)
     return (
         f'<svg role="img" aria-label="{html.escape(label)}" viewBox="0 0 {width} {height}" '
         f'style="max-width: {width * 1.25:g}px">{body}'

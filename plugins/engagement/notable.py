@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import date
+from datetime import date, timedelta
 from statistics import median
 
 from engagement.facts import Change, Cohort, Facts, Fast
@@ -23,6 +23,7 @@ _DAYS_LEAST = 7
 _DAY_LEAST = 5
 _NAMED = 3
 _NEWEST = 4
+_WEEK = timedelta(days=7)
 
 RULES = (
     f"A figure changed notably if it differs by {CHANGE_PERCENT}% and by {CHANGE_LEAST} or more.",
@@ -31,7 +32,10 @@ RULES = (
         f"times the median of such differences, and by {_DAY_LEAST} or more; this is not said of "
         f"periods of less than {_DAYS_LEAST} days."
     ),
-    f"Cohorts of fewer than {SMALL_COHORT} users are left out of what is said of cohorts.",
+    (
+        f"Cohorts of fewer than {SMALL_COHORT} users, and those of weeks that reach into the "
+        "period, are left out of what is said of cohorts."
+    ),
 )
 """The rules of `changes`."""
 
@@ -105,7 +109,7 @@ def changes(facts: Facts, quote: Quote) -> list[str]:
         *_far_days("registrations", facts.registrations),
         *_far_days("screen views", facts.screen_views_by_day),
         *_fasts(facts.fasts, quote),
-        *_cohorts(facts.cohorts),
+        *_cohorts(facts),
     ]
 
 
@@ -159,13 +163,17 @@ def _fasts(fasts: Sequence[Fast], quote: Quote) -> Iterator[str]:
         )
 
 
-def _cohorts(cohorts: Sequence[Cohort]) -> Iterator[str]:
-    large = [cohort for cohort in cohorts if cohort.users >= SMALL_COHORT]
+def _cohorts(facts: Facts) -> Iterator[str]:
+    large = [
+        cohort
+        for cohort in facts.cohorts
+        if cohort.users >= SMALL_COHORT and cohort.monday + _WEEK <= facts.period.start
+    ]
     if len(large) > _NEWEST:
         newest, older = pooled_rate(large[:_NEWEST]), pooled_rate(large[_NEWEST:])
         yield (
-            f"Of the newest {_NEWEST} cohorts {newest:.1f}% were active, of the older ones "
-            f"{older:.1f}%."
+            f"Of the {_NEWEST} newest cohorts before the period {newest:.1f}% were active, of the "
+            f"older ones {older:.1f}%."
         )
     if len(large) > 1:
         best = max(large, key=lambda one: (one.rate, one.users))
@@ -198,6 +206,10 @@ def cautions(facts: Facts) -> list[str]:
         "The app deletes activities that were read after 30 to 365 days. Active users, retention "
         "and activity by hour of a period long past are too low, and those of the previous period "
         "can be lower still."
+    )
+    found.append(
+        "The app writes an activity for whoever registers, so nearly everybody is active in the "
+        "cohorts of the period's own weeks."
     )
     small = sum(cohort.users < SMALL_COHORT for cohort in facts.cohorts)
     if small:

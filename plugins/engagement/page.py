@@ -37,9 +37,9 @@ _FAST_BARS = 12
 _FAST_ROWS = 500
 _YEARS = 10
 _WEEKS = 53
-_NEWEST = 6
+_NEWEST = 5
 _COHORT_ROWS = 520
-_POINTS = 60
+_POINTS = 110
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +94,7 @@ def report(facts: Facts) -> str:
         facts=facts,
         figures=notable.figures(facts),
         charts=_charts(facts),
+        days_before=counted(len(facts.registrations), "day"),
         cautions=notable.cautions(facts)[1 + len(_not_as_expected(facts.quality)) :],
         status=notable.told_status(facts.quality),
         findings=[notable.told_check(check) for check in _not_as_expected(facts.quality)],
@@ -357,7 +358,7 @@ def _cohorts(facts: Facts) -> Chart:
                 ticks,
                 scale,
                 width,
-                row_height=18,
+                row_height=28 if len(rows) <= 3 else 18,
             ),
             _steps(scale, map(value, drawn), unit),
         )

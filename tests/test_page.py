@@ -1,0 +1,613 @@
+"""The pages of an archive: what they say, that nothing runs in them, and their fixed bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from upath import UPath
+
+from engagement import archive, charts, engine, facts, notable, page, report
+from engagement.app_database import Address
+from engagement.datasets import Format
+from engagement.facts import Change, Cohort, Facts, Fast
+from engagement.period import Period
+from engagement.quality import Check, QualityResult
+from engagement.settings import Settings
+from engagement.staging import StagingArea
+from tests.conftest import Golden
+
+ROOT = Path(__file__).parents[1]
+PAGES = (archive.REPORT_PAGE, archive.SUMMARY, archive.DATA_QUALITY_PAGE)
+WEEK = Period.parse("2025-12-29", "2026-01-04")
+
+OF_A_FAST = (
+    "and object_id is not null and content_type_id = (select id from django_content_type"
+    " where app_label = 'hub' and model = 'fast')"
+)
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "</style></svg></title><img src=x onerror=alert(1)>",
+    "\"quoted\" & 'single'",
+    "{{ 7 * 7 }} {% raw %}",
+    "`code` *bold* [a](javascript:x) # head | cell",
+    "two\n\n# lines\r\n- and more\x1b[31m",
+    "before\u202eafter\u2066",
+    "=1+1",
+    "name-0000",
+    "url(https://example.org/x)",
+    "Պահք Սուրբ Յարութեան",
+    "صوم الميلاد المجيد",
+    "大斋期四十天的祷告",
+    "W" * 128,
+    "",
+)
+
+
+class Parsed(HTMLParser):
+    """The elements, attributes, tables and text of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.tables: list[list[list[str]]] = []
+        self.text: list[str] = []
+        self._inside: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        self._inside.append(tag)
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in {"td", "th"}:
+            self.tables[-1][-1].append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        while self._inside and self._inside.pop() != tag:
+            pass
+
+    def handle_data(self, data: str) -> None:
+        if {"td", "th"} & set(self._inside):
+            self.tables[-1][-1][-1] += data
+        if "style" not in self._inside:
+            self.text.append(data)
+
+    def table(self, *titles: str) -> list[list[str]]:
+        """The rows of the only table with these titles."""
+        [found] = [table for table in self.tables if tuple(table[0]) == titles]
+        return found[1:]
+
+
+def no_check(period: Period = WEEK) -> QualityResult:
+    return QualityResult.skipped(period)
+
+
+def quiet(period: Period = WEEK, **changes: Any) -> Facts:
+    """The facts of a period in which nothing happened, but for `changes`."""
+    days = tuple((day.date, 0) for day in period.days)
+    values: dict[str, Any] = {
+        "period": period,
+        **dict.fromkeys(
+            ("new_users", "active_users", "joins", "leaves", "screen_views"), Change(0, None)
+        ),
+        "registrations": days,
+        "screen_views_by_day": days,
+        "fasts": (),
+        "top_fasts": (),
+        "cohorts": (),
+        "hours": ((0,) * 24,) * 7,
+        "patterns": {
+            "devotionals": {"total_views": 0, "unique_users": 0, "avg_per_user": 0.0},
+            "checklists": {
+                "total_uses": 0,
+                "unique_users": 0,
+                "avg_per_user": 0.0,
+                "avg_days_between_uses": 0.0,
+            },
+            "tutorial_videos": {"total_views": 0, "unique_users": 0, "avg_per_user": 0.0},
+            "cross_engagement": {
+                "users_both_devotional_and_checklist": 0,
+                "users_in_fasts_with_activity": 0,
+                "users_without_fasts_with_activity": 0,
+            },
+        },
+        "quality": no_check(period),
+    }
+    return Facts(**{**values, **changes})
+
+
+def many(names: tuple[str, ...], number: int) -> Facts:
+    """The facts of a period with so many fasts of these names."""
+    fasts = tuple(
+        Fast(n + 1, names[n % len(names)], names[-n % len(names)], 3 * n, 90 - n % 90, n % 40)
+        for n in range(number)
+    )
+    top = tuple((fast.name, fast.joins) for fast in fasts[:10])
+    return quiet(fasts=fasts, top_fasts=top)
+
+
+FLOW = ("Fast", "Church", "Joins", "Leaves", "Participants at the end")
+
+# The facts and the pages of the golden database.
+
+PLAIN = {
+    "new_users": "select count(*) from auth_user"
+    " where date_joined >= %(start)s and date_joined < %(end)s",
+    "active_users": "select count(distinct user_id) from events_useractivityfeed"
+    " where created_at >= %(start)s and created_at < %(end)s",
+    **{
+        name: "select count(*) from events_event where timestamp >= %(start)s"
+        f" and timestamp < %(end)s and event_type_id ="
+        f" (select id from events_eventtype where code = '{code}') {fast}"
+        for name, code, fast in (
+            ("joins", "user_joined_fast", OF_A_FAST),
+            ("leaves", "user_left_fast", OF_A_FAST),
+            ("screen_views", "screen_view", ""),
+        )
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """The facts of a golden report, in every format, and its pages."""
+
+    golden: Golden
+    facts: Mapping[Format, Facts]
+    pages: Mapping[str, str]
+
+
+@pytest.fixture(scope="module")
+def made(golden: Golden, golden_address: Address, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    folder = tmp_path_factory.mktemp("page")
+    taken = report.take_snapshot(
+        golden_address, golden.period, StagingArea(UPath(folder)), "tests", Settings()
+    )
+    tables = Path(taken.tables.path)
+    found = {}
+    for file_format in Format:
+        data = folder / file_format
+        data.mkdir()
+        files = {}
+        for name in facts.DATASETS:
+            result = engine.compute(name, tables, golden.period, data, file_format, Settings())
+            files[name] = result.file
+        found[file_format] = facts.gather(
+            tables, data, files, file_format, golden.period, no_check(golden.period)
+        )
+    page.write(folder, found[Format.JSON])
+    pages = {name: (folder / name).read_text(encoding="utf-8") for name in PAGES}
+    return Made(golden, found, pages)
+
+
+def test_facts_are_the_datasets_in_every_format(made: Made) -> None:
+    expected = made.golden.report
+    assert made.facts[Format.CSV] == made.facts[Format.PARQUET] == made.facts[Format.JSON]
+    found = made.facts[Format.JSON]
+    assert [{"date": str(day), "count": n} for day, n in found.registrations] == expected[
+        "new_users_over_time"
+    ]
+    assert [
+        [fast.id, fast.name, fast.church, fast.participants, fast.joins, fast.leaves]
+        for fast in found.fasts
+    ] == [list(row.values()) for row in expected["fasts"]]
+    assert [
+        (cohort.week, str(cohort.monday), cohort.users, cohort.active, cohort.rate)
+        for cohort in found.cohorts
+    ] == [tuple(row.values())[:5] for row in expected["retention_cohorts"]]
+    metrics = expected["other_metrics"]
+    views = metrics["screen_views"]
+    assert {str(day): n for day, n in found.screen_views_by_day} == views["daily_timeline"]
+    assert found.screen_views.now == views["total"]
+    assert found.active_users.now == metrics["active_users"]
+    assert found.new_users.now == sum(row["count"] for row in expected["new_users_over_time"])
+    assert [joins for _, joins in found.top_fasts] == [
+        row["joins"] for row in metrics["top_fasts_by_joins"]
+    ]
+    assert found.activities == len(expected["user_activity_timeline"])
+
+
+def test_hours_are_those_of_the_report_time_zone(made: Made) -> None:
+    zone = made.golden.period.zone
+    hours = [[0] * 24 for _ in range(7)]
+    for row in made.golden.report["user_activity_timeline"]:
+        local = datetime.fromisoformat(row["timestamp"]).astimezone(zone)
+        hours[local.weekday()][local.hour] += 1
+    assert [list(day) for day in made.facts[Format.JSON].hours] == hours
+
+
+def test_the_page_shows_the_facts(made: Made) -> None:
+    found, parsed = made.facts[Format.JSON], Parsed(made.pages[archive.REPORT_PAGE])
+    numbers = re.findall(r'<span class="number">([^<]*)</span>', made.pages[archive.REPORT_PAGE])
+    assert numbers == [f"{change.now:,}" for _, _, change in notable.figures(found)]
+    if found.new_users.now:
+        assert parsed.table("Day", "Registrations") == [
+            [str(day), f"{count:,}"] for day, count in found.registrations
+        ]
+    assert parsed.table("Week", "Users", "Active", "Retained, %") == [
+        [cohort.week, f"{cohort.users:,}", f"{cohort.active:,}", f"{cohort.rate:.2f}"]
+        for cohort in found.cohorts
+    ]
+    moved = [fast for fast in found.fasts if fast.joins or fast.leaves]
+    flow = parsed.table("Fast", "Church", "Joins", "Leaves", "Participants at the end")
+    assert sorted(flow) == sorted(
+        [fast.name, fast.church, f"{fast.joins}", f"{fast.leaves}", f"{fast.participants}"]
+        for fast in moved
+    )
+
+
+def test_the_summary_says_the_facts(made: Made) -> None:
+    found, text = made.facts[Format.JSON], made.pages[archive.SUMMARY]
+    for title, counts, change in notable.figures(found):
+        assert f"- {title} ({counts}): {change.now:,}; {notable.told_change(change)}" in text
+    for name, joins in found.top_fasts:
+        assert f"`{name}` {joins:,}" in text
+    assert all(f"- {sentence}\n" in text for sentence in notable.cautions(found))
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "timezone", "absent"),
+    [
+        ("2025-12-20", "2026-01-04", "Pacific/Auckland", set()),
+        ("2025-12-01", "2025-12-31", "America/Los_Angeles", set()),
+        ("2024-10-05", "2024-11-30", "UTC", {"active_users"}),
+        ("2000-01-01", "2000-01-31", "UTC", set(PLAIN)),
+        ("1970-01-01", "1970-01-01", "UTC", set(PLAIN)),
+    ],
+)
+def test_the_previous_period_is_what_plain_queries_count(
+    start: str,
+    end: str,
+    timezone: str,
+    absent: set[str],
+    golden_uri: str,
+    settings: Settings,
+    tmp_path: Path,
+) -> None:
+    """And is absent where the data begins after its start."""
+    period = Period.parse(start, end, timezone)
+    area = StagingArea(UPath(tmp_path / "area"))
+    taken = report.take_snapshot(Address.parse(golden_uri), period, area, "tests", settings)
+    tables = Path(taken.tables.path)
+    files = {
+        name: engine.compute(name, tables, period, tmp_path, Format.JSON, settings).file
+        for name in facts.DATASETS
+    }
+    found = facts.gather(tables, tmp_path, files, Format.JSON, period, no_check(period))
+    with psycopg.connect(golden_uri) as connection:
+        expected: dict[str, int | None] = {}
+        for name, query in PLAIN.items():
+            values = {"start": period.previous_start_instant, "end": period.start_instant}
+            row = connection.execute(query.encode(), values).fetchone()
+            assert row is not None
+            expected[name] = None if name in absent else row[0]
+    assert {name: getattr(found, name).before for name in PLAIN} == expected
+    if not absent:
+        assert all(expected.values())
+
+
+# Nothing that a user wrote does anything.
+
+
+def test_the_page_is_inert_and_needs_no_network() -> None:
+    made = many(("Great Fast",), 40)
+    pages = [page.report(made), page.data_quality(checked())]
+    for text in pages:
+        parsed = Parsed(text)
+        tags = {tag for tag, _ in parsed.elements}
+        assert not tags & {"script", "link", "iframe", "img", "object", "embed", "form", "base"}
+        assert "://" not in text
+        assert "@import" not in text
+        assert not re.search(r"url\(", text)
+        for tag, attributes in parsed.elements:
+            assert not any(name.startswith("on") for name in attributes)
+            assert attributes.get("href", archive.DATA_QUALITY_PAGE) == archive.DATA_QUALITY_PAGE
+            assert "id" not in attributes or tag != "svg"
+        policies = [
+            attributes["content"]
+            for tag, attributes in parsed.elements
+            if tag == "meta" and attributes.get("http-equiv") == "Content-Security-Policy"
+        ]
+        assert policies == ["default-src 'none'; style-src 'unsafe-inline'; img-src data:"]
+
+
+def test_hostile_names_are_text() -> None:
+    """The same elements with the same attributes as with a plain name; in the tables, all of it."""
+    plain, hostile = (Parsed(page.report(many(names, 40))) for names in (("Fast",), HOSTILE))
+    assert [(tag, *attributes) for tag, attributes in hostile.elements] == [
+        (tag, *attributes) for tag, attributes in plain.elements
+    ]
+    shown = {row[0] for row in hostile.table(*FLOW)}
+    assert shown == {charts.plain(name) for name in HOSTILE}
+    text = "".join(hostile.text)
+    assert "<script>alert(1)</script>" in text
+    assert not set("\u202e\u2066\x1b") & set(text)
+
+
+def test_hostile_names_are_data_in_the_summary() -> None:
+    plain, hostile = (page.summary(many(names, 40)) for names in (("Fast",), HOSTILE))
+    assert len(hostile.splitlines()) == len(plain.splitlines())
+    assert "# lines" not in [line[:7] for line in hostile.splitlines()]
+    outside = re.sub(r"(`+)(?!`).*?(?<!`)\1(?!`)", "", hostile)
+    assert "<script>" in hostile
+    assert not re.search(r"[<>*\[\]{}]", outside)
+
+
+def test_names_of_any_length_fit() -> None:
+    for name in (*HOSTILE, "\u0301" * 60, "e\u0301" * 60):
+        line = charts.shortened(name, 20)
+        assert len(line.encode()) <= len(name.encode()) + 3
+        assert sum(map(charts._width, line)) <= 20
+        assert "\n" not in line
+    assert charts.shortened("Great Fast", 20) == "Great Fast"
+    assert charts.shortened("a" * 21, 20) == "a" * 19 + "…"
+
+
+def test_a_name_that_looks_like_a_placeholder() -> None:
+    bars = [("name-0001", (2,)), ("<b>", (1,))]
+    drawn = charts.named_bars("label", bars, 300, characters=30)
+    assert re.findall(r">([^<]*)</text>", drawn) == ["name-0001", "2", "&lt;b&gt;", "1"]
+
+
+# The same bytes, without a trace.
+
+DIGEST = """
+import hashlib, sys
+from engagement import page
+from tests.test_page import HOSTILE, busy, checked
+text = page.report(busy()) + page.summary(busy()) + page.data_quality(checked())
+sys.stdout.write(hashlib.sha256(text.encode()).hexdigest())
+"""
+
+
+def test_other_surroundings_give_the_same_bytes_and_no_trace(tmp_path: Path) -> None:
+    text = page.report(busy()) + page.summary(busy()) + page.data_quality(checked())
+    expected = hashlib.sha256(text.encode()).hexdigest()
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "matplotlibrc").write_text("font.size: 30\nsvg.fonttype: path\n")
+    # Not even root can make a folder there.
+    nowhere = home / "matplotlibrc" / "home"
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    surroundings: list[dict[str, str]] = [
+        {"TZ": "Pacific/Auckland", "LC_ALL": "C", "PYTHONHASHSEED": "1", "HOME": str(nowhere)},
+        {"TZ": "America/New_York", "PYTHONHASHSEED": "2", "HOME": str(home)},
+    ]
+    for one in surroundings:
+        done = subprocess.run(
+            [sys.executable, "-c", DIGEST],
+            env={
+                "PATH": os.environ["PATH"],
+                "PYTHONPATH": f"{ROOT / 'plugins'}:{ROOT}",
+                "TMPDIR": str(temporary),
+                "PYTHONDONTWRITEBYTECODE": "1",
+                **one,
+            },
+            cwd=home,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert (done.stdout, done.stderr) == (expected, "")
+    assert [path.name for path in home.iterdir()] == ["matplotlibrc"]
+    assert list(temporary.iterdir()) == []
+
+
+# From nothing at all to far too much.
+
+
+def test_a_period_without_anything() -> None:
+    text = page.report(quiet())
+    assert "<svg" not in text
+    assert "<details" not in text
+    assert text.count("no data before") == 5
+    for sentence in (
+        "There are none: no users who registered in this period.",
+        "Nobody joined or left a fast in this period.",
+        "Nobody had registered before the period&#39;s end.",
+        "There was no activity in this period.",
+        "None of them was used in this period.",
+    ):
+        assert sentence in text
+    assert "- Nothing, by the rules below.\n" in page.summary(quiet())
+
+
+def test_a_single_day_and_a_single_fast() -> None:
+    day = Period.parse("2026-01-01", "2026-01-01")
+    one = Fast(7, "Fast", "Church", 1, 1, 0)
+    hours = tuple((0,) * 12 + (3,) + (0,) * 11 if n == 3 else (0,) * 24 for n in range(7))
+    made = quiet(
+        day,
+        registrations=((day.start, 1),),
+        fasts=(one,),
+        top_fasts=(("Fast", 1),),
+        cohorts=(Cohort("2026-W01", date(2025, 12, 29), 1, 1, 100.0, 0),),
+        hours=hours,
+    )
+    text = page.report(made)
+    parsed = Parsed(text)
+    assert parsed.table("Day", "Registrations") == [["2026-01-01", "1"]]
+    assert parsed.table(*FLOW) == [["Fast", "Church", "1", "0", "1"]]
+    assert parsed.table("Hour", *page.WEEKDAYS)[12] == [
+        "12:00",
+        "–",
+        "–",
+        "–",
+        "3.0",
+        "–",
+        "–",
+        "–",
+    ]
+    assert "The period has no Mon, Tue, Wed, Fri, Sat, Sun." in text
+    assert "of the one fast that anybody joined" in text
+
+
+@pytest.mark.parametrize(
+    ("end", "unit", "rows"),
+    [("2020-03-31", "Day", 91), ("2021-03-31", "Week", 66), ("2025-12-31", "Month", 72)],
+)
+def test_long_periods_are_summed(end: str, unit: str, rows: int) -> None:
+    period = Period.parse("2020-01-01", end)
+    days = tuple((day.date, 2) for day in period.days)
+    table = Parsed(page.report(quiet(period, registrations=days))).table(unit, "Registrations")
+    assert len(table) == rows
+    assert sum(int(row[1]) for row in table) == 2 * len(days)
+
+
+def busy() -> Facts:
+    """More than there will be: ten years of days, 3,000 fasts, a cohort a week for 40 years."""
+    period = Period.parse("2016-01-01", "2025-12-31")
+    days = tuple((day.date, day.date.toordinal() % 90_000) for day in period.days)
+    mondays = [date(2025, 12, 29) - timedelta(days=7 * n) for n in range(2080)]
+    cohorts = tuple(
+        Cohort(
+            f"{(monday + timedelta(days=3)).year}-W{monday.isocalendar().week:02}",
+            monday,
+            1000 + n,
+            n % 1000,
+            100 * (n % 1000) / (1000 + n),
+            n,
+        )
+        for n, monday in enumerate(mondays)
+    )
+    made = many(HOSTILE, 3000)
+    return quiet(
+        period,
+        registrations=days,
+        screen_views_by_day=days,
+        fasts=made.fasts,
+        top_fasts=made.top_fasts,
+        cohorts=cohorts,
+        hours=tuple(tuple(range(day, day + 24)) for day in range(7)),
+        quality=checked(),
+    )
+
+
+def test_the_page_stays_small() -> None:
+    text = page.report(busy())
+    assert len(text.encode()) < 500_000
+    assert "the table has 500." in text
+    assert "Drawn are the newest 10 years with registrations." in text
+    assert "The table has the newest 520 of 2,080 cohorts." in text
+    assert "Cohorts older than 10 years are left out." in text
+
+
+def test_a_registration_in_a_year_that_is_a_mistake() -> None:
+    cohorts = (
+        Cohort("2026-W01", date(2025, 12, 29), 20, 5, 25.0, 0),
+        Cohort("0201-W01", date(200, 12, 29), 1, 0, 0.0, 95_220),
+    )
+    parsed = Parsed(page.report(quiet(cohorts=cohorts)))
+    assert [row[0] for row in parsed.table("Week", "Users", "Active", "Retained, %")] == [
+        "2026-W01",
+        "0201-W01",
+    ]
+    assert [row[0] for row in parsed.table("Age, weeks", "Users", "Active", "Active, %")] == ["0"]
+
+
+# The data quality in words.
+
+
+def check(severity: Any, unexpected: int, table: str = "events") -> Check:
+    return Check(
+        table, "some", ("a",), severity, f"{severity} {unexpected}", not unexpected, unexpected, 9
+    )
+
+
+def checked() -> QualityResult:
+    found = [
+        check("warning", 0),
+        check("warning", 2),
+        check("critical", 3, "users"),
+        check("critical", 1, "users"),
+    ]
+    return QualityResult.of(WEEK, {"events": 9, "users": 1200}, found)
+
+
+def test_failures_stand_first() -> None:
+    text = page.data_quality(checked())
+    failed, *tables = Parsed(text).tables
+    assert [row[0] for row in failed[1:]] == ["critical", "critical", "warning"]
+    assert failed[1][1:] == ["userscritical 3", "3", "9"]
+    assert len(tables) == 2
+    assert [len(table) for table in tables] == [3, 3]
+    assert "1,200 rows, 2 checks, 2 not passed" in text
+    assert "Of 4 checks of the data, 2 critical checks failed: nothing was published." in text
+
+
+@pytest.mark.parametrize(
+    ("result", "words"),
+    [
+        (no_check(), "Nobody checked the data of this report."),
+        (QualityResult.of(WEEK, {}, [check("critical", 0)]), "The data passed all of 1 check."),
+        (
+            QualityResult.of(WEEK, {}, [check("critical", 0), check("warning", 1)]),
+            "Of 2 checks of the data no critical one failed; the others gave 1 warning.",
+        ),
+    ],
+    ids=["skipped", "passed", "warned"],
+)
+def test_status_in_words(result: QualityResult, words: str) -> None:
+    made = quiet(quality=result)
+    assert words in page.data_quality(result)
+    assert words in page.report(made)
+    assert f"- {words}\n" in page.summary(made)
+    assert QualityResult.of_json(json.loads(json.dumps(result.as_json()))) == result
+
+
+# What is notable.
+
+
+def test_changes_by_the_stated_rules() -> None:
+    def said(**changes: Any) -> list[str]:
+        return notable.changes(quiet(**changes), lambda name: f"<{name}>")
+
+    assert said() == []
+    assert said(joins=Change(119, 100), leaves=Change(9, 0)) == []
+    assert said(joins=Change(120, 100)) == ["Joins rose from 100 to 120: +20 (+20.0%)."]
+    assert said(leaves=Change(0, 10)) == ["Leaves fell from 10 to 0: −10 (−100%)."]
+    assert said(leaves=Change(10, 0)) == ["Leaves rose from 0 to 10: +10."]
+    days = [day.date for day in WEEK.days]
+    counts = (10, 10, 11, 10, 40, 9, 10)
+    assert said(registrations=tuple(zip(days, counts, strict=True))) == [
+        "2 January 2026 had 40 registrations; the median day had 10."
+    ]
+    assert said(fasts=(Fast(1, "A", "C", 5, 2, 3), Fast(2, "B", "C", 1, 0, 0))) == [
+        "The fast <A> of <C> had 2 joins and 3 leaves, and 5 participants at the end.",
+        "The fast <A> of <C> lost more than it won: 3 leaves, 2 joins.",
+    ]
+    small = Cohort("2025-W40", date(2025, 9, 29), 9, 0, 0.0, 12)
+    large = Cohort("2025-W41", date(2025, 10, 6), 10, 9, 90.0, 11)
+    inside = Cohort("2026-W01", date(2025, 12, 29), 50, 50, 100.0, 0)
+    assert said(cohorts=(inside, large, small)) == []
+    assert said(cohorts=(inside, large, replace(small, users=10))) == [
+        "The cohort 2025-W41 had the highest rate: 9 of 10 users, 90.00%.",
+        "The cohort 2025-W40 had the lowest rate: 0 of 10 users, 0.00%.",
+    ]
+
+
+@pytest.mark.parametrize("most", [0, 1, 5, 6, 7, 59, 61, 1_000_000])
+def test_steps_of_a_heat_map(most: int) -> None:
+    scale = charts.Scale.of([0, most])
+    assert scale.level(0) == 0
+    assert scale.level(most) <= charts.LEVELS
+    assert scale.level(most) > (charts.LEVELS // 3 if most > 2 else most - 1)
