@@ -24,7 +24,7 @@ WEEK = ("--start", "2025-12-29", "--end", "2026-01-04")
 SECRET = "Tr0ub4dor"
 TEMPORARY = "temporary"
 PROGRESS = re.compile(
-    r"(extracted \w+|extract|validate|compute \w+|package|publish): |the report is "
+    r"(extracted \w+|extract|validate|compute \w+|draw|package|publish): |the report is "
 )
 
 

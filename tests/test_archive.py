@@ -53,6 +53,7 @@ def make(
     taken = report.take_snapshot(address, PERIOD, StagingArea(UPath(folder)), "tests", settings)
     report.skip_quality(taken)
     computed = [report.compute(taken, name, file_format, settings) for name in datasets.NAMES]
+    report.draw(taken, computed, file_format)
     return taken, report.package(taken, computed, file_format, Cadence.ON_DEMAND, run=None)
 
 

@@ -270,6 +270,7 @@ def test_what_tasks_hand_to_each_other_has_no_values(
         taken = report.take_snapshot(Address.parse(planted_uri), PERIOD, area, "tests", settings)
         report.skip_quality(taken)
         computed = [report.compute(taken, name, file_format, settings) for name in datasets.NAMES]
+        report.draw(taken, computed, file_format)
         packaged = report.package(taken, computed, file_format, Cadence.ON_DEMAND, run=None)
     handed = json.dumps([one.as_dict() for one in computed])
     assert [report.Computed.of_dict(one) for one in json.loads(handed)] == computed

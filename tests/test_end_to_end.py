@@ -208,6 +208,7 @@ def packaged(uri: str, day: date, folder: Path) -> Archive:
     snapshot = report.take_snapshot(Address.parse(uri), period(day), area, "tests", settings)
     report.check_quality(snapshot, settings)
     computed = [report.compute(snapshot, n, Format.JSON, settings) for n in datasets.NAMES]
+    report.draw(snapshot, computed, Format.JSON)
     return report.package(snapshot, computed, Format.JSON, Cadence.DAILY, run=None)
 
 

@@ -191,6 +191,7 @@ def test_same_bytes(
         taken = report.take_snapshot(golden_address, golden.period, area, "tests", changed)
         report.skip_quality(taken)
         computed = [report.compute(taken, name, file_format, changed) for name in datasets.NAMES]
+        report.draw(taken, computed, file_format)
         packaged = report.package(taken, computed, file_format, Cadence.ON_DEMAND, f"run {threads}")
         digests.add(packaged.sha256)
     assert len(digests) == 1

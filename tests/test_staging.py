@@ -658,6 +658,7 @@ def make_report(
         for name in datasets.NAMES
     ]
     snapshot = report.Snapshot.load(folder)
+    report.draw(snapshot, computed, file_format)
     return Made(snapshot, report.package(snapshot, computed, file_format, Cadence.ON_DEMAND, "run"))
 
 

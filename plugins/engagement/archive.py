@@ -47,6 +47,8 @@ README = "README.md"
 REPORT_PAGE = "report.html"
 SUMMARY = "summary.md"
 DATA_QUALITY_PAGE = "data_quality.html"
+PAGES = (REPORT_PAGE, SUMMARY, DATA_QUALITY_PAGE)
+"""What the archive holds for people to read, beside the README."""
 
 _MEDIA_TYPES = {
     Format.JSON: "application/json",
@@ -85,9 +87,10 @@ def describe(
     files: Mapping[str, File],
     quality: Path,
 ) -> None:
-    """Writes the data package and the README into `folder`, which holds the pages already.
+    """Writes the data package and the README into `folder`.
 
-    `files` are the datasets' by name, which stand in `data`; `quality` is the data quality result.
+    `files` are the datasets' by name, which stand in `data` with the pages; `quality` is the data
+    quality result.
     """
     fields = {
         dataset.name: list(_fields(dataset, file_format, data / files[dataset.name].name))
@@ -110,10 +113,10 @@ def describe(
         _document_resource(
             "data_quality_page",
             "What the checks of the data found, as a page",
-            folder / DATA_QUALITY_PAGE,
+            data / DATA_QUALITY_PAGE,
         ),
-        _document_resource("report_page", "The report as a page", folder / REPORT_PAGE),
-        _document_resource("summary", "The report in words", folder / SUMMARY),
+        _document_resource("report_page", "The report as a page", data / REPORT_PAGE),
+        _document_resource("summary", "The report in words", data / SUMMARY),
         _document_resource("readme", "How to read this archive", folder / README),
     ]
     package = {

@@ -201,6 +201,11 @@ def _save_quality(snapshot: Snapshot, result: quality.QualityResult) -> None:
         path.write_text(text + "\n", encoding="utf-8", newline="")
 
 
+def _read_quality(folder: Path) -> quality.QualityResult:
+    text = (folder / archive.DATA_QUALITY).read_text(encoding="utf-8")
+    return quality.QualityResult.of_json(json.loads(text))
+
+
 def compute(snapshot: Snapshot, name: str, file_format: Format, settings: Settings) -> Computed:
     """Computes one dataset of the snapshot into its staging folder."""
     with _stage(f"compute {name}") as told:
@@ -224,17 +229,10 @@ def compute(snapshot: Snapshot, name: str, file_format: Format, settings: Settin
     return computed
 
 
-def package(
-    snapshot: Snapshot,
-    computed: Iterable[Computed],
-    file_format: Format,
-    cadence: Cadence,
-    run: str | None,
-) -> Archive:
-    """Zips the seven datasets of one snapshot, once they agree with each other.
+def check_agreement(snapshot: Snapshot, computed: Iterable[Computed]) -> dict[str, Computed]:
+    """The seven datasets of one snapshot by name, once they agree with each other.
 
-    The archive stands in the snapshot's staging folder. Raises DataQualityError where the datasets
-    do not agree or come from several snapshots.
+    Raises DataQualityError where they do not, or come from several snapshots.
     """
     by_name = {dataset.name: dataset for dataset in computed}
     others = sorted(name for name, one in by_name.items() if one.snapshot != snapshot.id)
@@ -246,48 +244,73 @@ def package(
             f"{'' if missing else ' of another snapshot'}: clear the task extract and all after "
             "it, so that all seven datasets come from one snapshot"
         )
-    rows = {name: by_name[name].rows for name in datasets.NAMES}
     contracts.check_agreement(
         {name: one.measures for name, one in by_name.items()},
-        {**rows, "activities": snapshot.rows["activities"]},
+        {
+            **{name: one.rows for name, one in by_name.items()},
+            "activities": snapshot.rows["activities"],
+        },
     )
+    return by_name
+
+
+def draw(snapshot: Snapshot, computed: Iterable[Computed], file_format: Format) -> None:
+    """Writes the pages of the report beside its datasets.
+
+    Of `computed` it needs those of `facts.DATASETS`, so that it need not wait for the large ones.
+    """
+    with _stage("draw"):
+        files = {one.name: one.file for one in computed if one.name in facts.DATASETS}
+        tables = [f"{table}.parquet" for table in sorted(facts.tables())]
+        target = snapshot.folder / file_format
+        with (
+            staging.fetched(target, files.values()) as local,
+            staging.fetched(snapshot.folder, [archive.DATA_QUALITY]) as record,
+            staging.fetched(snapshot.tables, tables) as extracted,
+            staging.written(target) as folder,
+        ):
+            result = _read_quality(record)
+            gathered = facts.gather(extracted, local, files, file_format, snapshot.period, result)
+            page.write(folder, gathered)
+
+
+def package(
+    snapshot: Snapshot,
+    computed: Iterable[Computed],
+    file_format: Format,
+    cadence: Cadence,
+    run: str | None,
+) -> Archive:
+    """Zips the seven datasets of one snapshot and the pages that `draw` made of them.
+
+    The archive stands in the snapshot's staging folder. Raises what `check_agreement` does.
+    """
+    by_name = check_agreement(snapshot, computed)
+    rows = {name: by_name[name].rows for name in datasets.NAMES}
     with _stage("package") as told:
         files = {
             name: archive.File(one.file, one.rows, one.bytes, one.sha256)
             for name, one in by_name.items()
         }
-        names = [file.name for file in files.values()]
+        names = [*(file.name for file in files.values()), *archive.PAGES]
         target = snapshot.folder / file_format
         with (
             staging.fetched(target, names) as local,
             staging.fetched(snapshot.folder, [archive.DATA_QUALITY]) as record,
-            staging.fetched(
-                snapshot.tables, [f"{table}.parquet" for table in sorted(facts.tables())]
-            ) as tables,
             staging.written(target) as folder,
         ):
             checked = record / archive.DATA_QUALITY
-            result = quality.QualityResult.of_json(json.loads(checked.read_text(encoding="utf-8")))
-            gathered = facts.gather(
-                tables,
-                local,
-                {name: file.name for name, file in files.items()},
-                file_format,
-                snapshot.period,
-                result,
-            )
-            pages = page.write(folder, gathered)
             archive.describe(folder, local, snapshot.period, file_format, files, checked)
             name = archive_name(snapshot.period)
             paths = [
                 *(local / name for name in names),
                 checked,
-                *pages,
                 folder / archive.DATA_PACKAGE,
                 folder / archive.README,
             ]
             sha256 = archive.write(paths, folder / name)
             size = (folder / name).stat().st_size
+            status = _read_quality(record).status
         told.append(f"{size:,} bytes")
     return Archive(
         # Who publishes from a staging area that is elsewhere fetches the archive first.
@@ -301,7 +324,7 @@ def package(
         snapshot_at=snapshot.taken_at,
         run=run,
         code_version=__version__,
-        data_quality=result.status,
+        data_quality=status,
     )
 
 

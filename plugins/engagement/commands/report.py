@@ -108,7 +108,7 @@ def run(options: argparse.Namespace, settings: Settings, show: Show) -> None:
     # The heavy imports come after the mistakes that need none of them.
     from upath import UPath
 
-    from engagement import report
+    from engagement import facts, report
     from engagement.app_database import Address
     from engagement.staging import StagingArea
 
@@ -140,17 +140,25 @@ def run(options: argparse.Namespace, settings: Settings, show: Show) -> None:
         # The largest first: the others are computed while it is written.
         order = sorted(datasets.NAMES, key=lambda name: name != LARGEST)
         with ThreadPoolExecutor(_COMPUTED_AT_ONCE) as pool:
-            computed = list(
-                pool.map(lambda name: report.compute(snapshot, name, file_format, settings), order)
-            )
-        show.stage("packaging")
-        packaged = report.package(snapshot, computed, file_format, Cadence.ON_DEMAND, run=None)
+            futures = {
+                name: pool.submit(report.compute, snapshot, name, file_format, settings)
+                for name in order
+            }
+            if output is not None:
+                # So are the pages, which tell nothing of the largest.
+                told = [futures[name].result() for name in facts.DATASETS]
+                pool.submit(report.draw, snapshot, told, file_format).result()
+            computed = [future.result() for future in futures.values()]
         show.stage("")
         if options.stdout:
+            report.check_agreement(snapshot, computed)
             for block in report.consolidated(snapshot, computed):
                 sys.stdout.buffer.write(block)
             sys.stdout.buffer.flush()
         if output is not None:
+            show.stage("packaging")
+            packaged = report.package(snapshot, computed, file_format, Cadence.ON_DEMAND, run=None)
+            show.stage("")
             keep = options.zip or (output / packaged.name).exists()
             packaged = _finish(
                 packaged,
@@ -264,9 +272,7 @@ def _finish(
             *(staged / dataset.file for dataset in computed),
             staged / archive.DATA_PACKAGE,
             staged / archive.README,
-            staged / archive.REPORT_PAGE,
-            staged / archive.SUMMARY,
-            staged / archive.DATA_QUALITY_PAGE,
+            *(staged / page for page in archive.PAGES),
             Path(snapshot.folder.path) / archive.DATA_QUALITY,
         ):
             path.replace(output / path.name)

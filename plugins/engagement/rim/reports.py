@@ -156,15 +156,18 @@ def compute(name: str, planned: Plain, folder: str) -> Plain:
 
 
 def package(planned: Plain, folder: str, computed: Iterable[Plain]) -> Plain:
-    """Zips the seven datasets, once they agree with each other; returns the archive's facts."""
+    """Draws the pages and zips them with the seven datasets; returns the archive's facts."""
     from engagement import report
     from engagement.datasets import Format
 
     with one_line_errors():
+        snapshot, file_format = _snapshot(folder), Format(planned["format"])
+        datasets = [report.Computed.of_dict(values) for values in computed]
+        report.draw(snapshot, datasets, file_format)
         packaged = report.package(
-            _snapshot(folder),
-            [report.Computed.of_dict(values) for values in computed],
-            Format(planned["format"]),
+            snapshot,
+            datasets,
+            file_format,
             Cadence(planned["cadence"]),
             run=get_current_context()["run_id"],
         )
