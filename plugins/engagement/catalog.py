@@ -6,6 +6,7 @@ of the archives that are looked at.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 from collections.abc import Iterator, Sequence
@@ -237,7 +238,8 @@ class _Object(io.RawIOBase):
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
         if base + offset < 0:
-            raise ValueError("a position before the begin")
+            # As a file of the disk does: who reads a zip expects it of one that is too short.
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         self._position = base + offset
         return self._position
 

@@ -32,6 +32,7 @@ def make_archive(
     activities: int = 100,
     cadence: str = "monthly",
     run: str | None = "scheduled__2026-02-01T00:00:00+00:00",
+    data_quality: str = "passed",
 ) -> Archive:
     """An archive with `content` on the local disk."""
     sha256 = hashlib.sha256(content).hexdigest()
@@ -48,7 +49,7 @@ def make_archive(
         snapshot_at="2026-02-01T08:15:00Z",
         run=run,
         code_version="1.2.3",
-        data_quality="passed",
+        data_quality=data_quality,
     )
 
 

@@ -93,6 +93,19 @@ def test_what_is_published_is_listed_told_and_read(
         assert file.read() == content
 
 
+def test_what_is_no_archive_is_read_as_such(
+    place: tuple[Destination, Catalog], tmp_path: Path
+) -> None:
+    destination, catalog = place
+    destination.publish(make_archive(tmp_path, b"short"), replace=False)
+
+    with (
+        catalog.open(entry("2026-01-01", "2026-01-31", "monthly")) as file,
+        pytest.raises(zipfile.BadZipFile),
+    ):
+        zipfile.ZipFile(file)
+
+
 def test_the_newest_period_comes_first_whatever_the_format(tmp_path: Path) -> None:
     destination = folder_destination(tmp_path / "reports")
     destination.publish(make_archive(tmp_path, end="2026-01-30"), replace=False)

@@ -6,8 +6,10 @@ runs in any page, whatever text got into it.
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import AsyncIterator, MutableMapping
+from contextlib import asynccontextmanager
 from http import HTTPStatus
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from airflow.api_fastapi.app import get_auth_manager
@@ -18,7 +20,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from engagement import __version__
-from engagement.rim.web import view
+from engagement.rim.web import api, view
 from engagement.rim.web.guard import MAY_READ
 
 if TYPE_CHECKING:
@@ -54,18 +56,33 @@ class _SecurityHeaders:
         await self._app(scope, receive, sending)
 
 
+@asynccontextmanager
+async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
+    """Reads ahead what takes its time, beside everything else that the server does."""
+    for warm in (view.warm, api.warm):
+        Thread(target=warm, daemon=True).start()
+    yield
+
+
 def create_app() -> FastAPI:
-    """The application; it reads no setting and opens no connection before it is asked."""
+    """The application; it reads no setting and opens no connection before it is served."""
     app = FastAPI(
-        title="Engagement", version=__version__, docs_url=None, redoc_url=None, openapi_url=None
+        title="Engagement",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        lifespan=_lifespan,
     )
     app.add_middleware(_SecurityHeaders)
     app.add_exception_handler(StarletteHTTPException, _refused)
     app.include_router(view.router)
+    app.include_router(api.router, prefix="/api")
+    api.install_error_handlers(app)
 
     @app.get("/api/openapi.json", dependencies=[MAY_READ], include_in_schema=False)
-    def description() -> dict[str, Any]:
-        return app.openapi()
+    def description(request: Request) -> dict[str, Any]:
+        return {**app.openapi(), "servers": [{"url": request.scope["root_path"]}]}
 
     return app
 

@@ -6,6 +6,7 @@ destination and the app's database when it is asked for.
 
 from __future__ import annotations
 
+import logging
 import os
 import zipfile
 import zlib
@@ -25,9 +26,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from engagement import queries, recent_events
 from engagement.app_database import CONNECTION_ID
+from engagement.archive import DATA_QUALITY_PAGE, REPORT_PAGE
 from engagement.catalog import Catalog, Entry, all_entries
 from engagement.datasets import Format
-from engagement.errors import EngagementError, one_line
+from engagement.errors import EngagementError, TemporaryError, one_line
 from engagement.period import Cadence
 from engagement.published_record import Record
 from engagement.rim.common import app_database, catalog
@@ -36,11 +38,13 @@ from engagement.rim.web import published_by
 from engagement.rim.web.guard import MAY_READ, MAY_TRIGGER, HasRightToTrigger
 from engagement.settings import load
 
+log = logging.getLogger(__name__)
+
 PAGE_ROWS = 50
 NEWEST_ROWS = 5
 """How many rows of each cadence stand on the first page."""
 
-MEMBERS = {"page": "report.html", "data-quality": "data_quality.html"}
+MEMBERS = {"page": REPORT_PAGE, "data-quality": DATA_QUALITY_PAGE}
 """The members of an archive that are shown, by the last part of their address."""
 
 # Above every inline rule: a stored page has no origin of its own, and nothing in it can act.
@@ -148,21 +152,41 @@ def error_page(request: Request, status_code: int, detail: str) -> Response:
     return _page(request, "message", status_code, title=title, text=detail)
 
 
+def _told(what: str, error: EngagementError, informed: bool) -> str:
+    """A failure to read `what`; hosts, buckets and users are told to those who may trigger."""
+    message = one_line(error)
+    log.error("%s", message)
+    if informed:
+        return f"{message[:1].upper()}{message[1:]}."
+    if isinstance(error, TemporaryError):
+        return f"The {what} did not answer as it should: try again later."
+    return f"The {what} cannot be read as it is set up: the API server's log says what to do."
+
+
 @contextmanager
-def _answering() -> Iterator[None]:
+def _answering(informed: bool) -> Iterator[None]:
     """What the destination fails with is told as 503, in the sentence that was made for it."""
     try:
         yield
     except EngagementError as error:
-        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, one_line(error)) from None
+        told = _told("destination of the reports", error, informed)
+        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, told) from None
 
 
-def _opened_catalog() -> Catalog:
-    with _answering():
+def _opened_catalog(informed: HasRightToTrigger) -> Catalog:
+    with _answering(informed):
         return catalog(load())
 
 
 CatalogDep = Annotated[Catalog, Depends(_opened_catalog)]
+
+
+def warm() -> None:
+    """Looks at the newest reports, so that the first to look need not wait for libraries."""
+    try:
+        all_entries(catalog(load()), [*Cadence], [*Format])
+    except EngagementError as error:
+        log.warning("the published reports were not listed: %s", one_line(error))
 
 
 def _rows(found: Catalog, entries: Sequence[Entry]) -> list[Row]:
@@ -188,7 +212,7 @@ def index(
         raise _not_found("There is no such cadence or format.")
     cadences = [Cadence(cadence)] if cadence else [*Cadence]
     formats = [Format(format)] if format else [*Format]
-    with _answering():
+    with _answering(may_trigger):
         entries = all_entries(found, cadences, formats)
         pages = 1
         number = int(page) if page.isdecimal() and page.isascii() and len(page) < 10 else 0
@@ -210,7 +234,7 @@ def index(
             settings = load()
             recent = recent_events.read(app_database(CONNECTION_ID), settings, datetime.now(UTC))
         except EngagementError as error:
-            failure = one_line(error)
+            failure = _told("app's database", error, may_trigger)
     return _page(
         request,
         "index",
@@ -271,9 +295,9 @@ def _open(found: Catalog, entry: Entry) -> BinaryIO:
 
 
 @router.get("/reports/{cadence}/{file_format}/{name}/archive", dependencies=[MAY_TRIGGER])
-def archive(found: CatalogDep, entry: EntryDep) -> Response:
+def archive(found: CatalogDep, entry: EntryDep, may_trigger: HasRightToTrigger) -> Response:
     """The archive, to be saved."""
-    with _answering():
+    with _answering(may_trigger):
         file = _open(found, entry)
         size = file.seek(0, os.SEEK_END)
         file.seek(0)
@@ -295,14 +319,16 @@ def archive(found: CatalogDep, entry: EntryDep) -> Response:
 
 
 @router.get("/reports/{cadence}/{file_format}/{name}/{part}", dependencies=[MAY_READ])
-def stored_page(found: CatalogDep, entry: EntryDep, part: str) -> Response:
+def stored_page(
+    found: CatalogDep, entry: EntryDep, part: str, may_trigger: HasRightToTrigger
+) -> Response:
     """A page out of the archive, as it was stored."""
     if part not in MEMBERS:
         raise _not_found("There is no such part of a report.")
     member = MEMBERS[part]
     try:
         with (
-            _answering(),
+            _answering(may_trigger),
             _open(found, entry) as file,
             zipfile.ZipFile(file) as opened,
             opened.open(member) as content,
@@ -313,7 +339,7 @@ def stored_page(found: CatalogDep, entry: EntryDep, part: str) -> Response:
             f"This archive holds no {member}: it was made by an older version. Run the report of "
             "the same days again to get one that does."
         ) from None
-    except (zipfile.BadZipFile, zlib.error):
+    except (zipfile.BadZipFile, zlib.error, EOFError):
         raise HTTPException(
             HTTPStatus.SERVICE_UNAVAILABLE,
             "This archive is damaged: restore it, or run the report again with replace.",
@@ -331,7 +357,7 @@ def dag_tab(
     cadence = CADENCE_OF.get(dag_id)
     if cadence is None:
         return _page(request, "message", title="No reports", text=_NOT_OURS)
-    with _answering():
+    with _answering(may_trigger):
         entries = all_entries(found, [cadence], [*Format])[cadence]
         rows = _rows(found, entries[:PAGE_ROWS])
     return _page(
@@ -379,6 +405,6 @@ def run_tab(
             text=f"This run has published its report as {told.address}, which is not under the "
             "prefix that is shown here.",
         )
-    with _answering():
+    with _answering(may_trigger):
         row = _rows(found, [entry])[0]
     return _page(request, "run", row=row, told=told, run_id=run_id, may_trigger=may_trigger)
