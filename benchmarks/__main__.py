@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measures the report of the last 30 days of 90 days of data, and events.
+"""`python -m benchmarks`: measures the report of 30 days of 90 days of data, events and the API.
 
 The report runs as its users run it, in turns with the baseline, the bare copy of the rows that it
 has to read. The result goes to standard output, and with the default sizes into docs/benchmark.md.
@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
-from benchmarks import database, document, fast_events
+from benchmarks import api, database, document, fast_events
 from benchmarks.document import History, Result
 from benchmarks.measure import BenchmarkError, Days, Run, baseline, report
 from demo.generate import Size
@@ -62,6 +62,8 @@ def measure(size: Size, rounds: int, folder: Path) -> Result:
             for one in (tenth, halved, size)
         ]
         burst = fast_events.measure_burst(uri, size.end)
+        _tell("the API")
+        answered = api.measure(uri, size.end, rounds)
     return Result(
         size=size,
         days=days,
@@ -74,6 +76,7 @@ def measure(size: Size, rounds: int, folder: Path) -> Result:
         short=History(halved, short_copies, short_runs),
         idle=idle,
         burst=burst,
+        api=answered,
     )
 
 

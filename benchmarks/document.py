@@ -12,6 +12,7 @@ from statistics import median
 
 import psycopg
 
+from benchmarks.api import Answer, Api
 from benchmarks.fast_events import Burst, Idle
 from benchmarks.measure import Days, Run
 from demo.generate import Size
@@ -32,6 +33,11 @@ rounds, of the report's process without the database server.
 _EVENTS = """\
 A run that finds nothing to do, at the end of databases of different sizes; each kind with its own
 connection, median of the rounds.
+
+"""
+_API = """\
+Each request on the whole database, with a connection of its own and the answer written as JSON,
+without HTTP; pages of 500 events. The user and the fast are those with the most events.
 
 """
 
@@ -60,6 +66,7 @@ class Result:
     short: History
     idle: Sequence[Idle]
     burst: Burst
+    api: Api
 
 
 def server_version(uri: str) -> str:
@@ -126,8 +133,50 @@ def write(result: Result) -> str:
             f"<details><summary>{kind}</summary>\n\n```\n{plan}\n```\n\n</details>\n\n"
             for kind, plan in result.idle[-1].plans.items()
         ),
+        *_api(result.api),
     ]
     return "".join(parts).rstrip("\n") + "\n"
+
+
+def _api(api: Api) -> list[str]:
+    first = api.first_line_seconds * 1000
+    slowest = max(api.answers, key=lambda answer: answer.seconds)
+    return [
+        "## API\n\n",
+        _API,
+        _table(["request", "median"], [_answer(one) for one in api.answers]),
+        _table(
+            ["figure", "measured", "to reach"],
+            [
+                (
+                    f"the slowest request, {slowest.request}",
+                    f"**{slowest.seconds * 1000:.0f} ms**",
+                    "under 300 ms",
+                ),
+                (
+                    "counting the days before today, once an hour, while nobody waits",
+                    f"{api.closed_days_seconds:.1f} s",
+                    "",
+                ),
+                (
+                    "/events.csv of all events",
+                    f"first line after {first:.0f} ms, then {api.lines_per_second:,.0f} a second",
+                    "",
+                ),
+            ],
+        ),
+        "Plans of the queries that read events:\n\n",
+        *(
+            f"<details><summary>{answer.request}</summary>\n\n"
+            + "".join(f"```\n{plan}\n```\n\n" for plan in answer.plans)
+            + "</details>\n\n"
+            for answer in api.answers
+        ),
+    ]
+
+
+def _answer(answer: Answer) -> tuple[str, str]:
+    return answer.request, f"{answer.seconds * 1000:.0f} ms"
 
 
 def _idle_rows(idle: Sequence[Idle]) -> list[tuple[str, ...]]:

@@ -421,16 +421,29 @@ def test_recent_milestones_name_nobody(
     assert not {"user", "user_id"} & {*asdict(recent.users[0]), *asdict(recent.fasts[0])}
 
 
+@pytest.mark.parametrize("age", [timedelta(0), timedelta(hours=23)])
 @pytest.mark.parametrize("timezone", ["UTC", "America/Los_Angeles"])
 @pytest.mark.parametrize("fast_id", [2, 3, 8])
 def test_statistics_of_a_fast(
-    fast_id: int, timezone: str, connection: psycopg.Connection, rows: list[Row], uri: str
+    fast_id: int,
+    timezone: str,
+    age: timedelta,
+    connection: psycopg.Connection,
+    address: Address,
+    settings: Settings,
+    rows: list[Row],
+    uri: str,
 ) -> None:
+    """Whatever was counted before, and however long ago."""
+    settings = settings.model_copy(update={"timezone": timezone})
     zone = parse_timezone(timezone)
     own = [row for row in rows if (row["target_type"], row["target_id"]) == ("hub.fast", fast_id)]
     days = Counter((local_date(row["timestamp"], zone), row["event_type"]) for row in own)
-    found = event_reader.fast_statistics(connection, fast_id, timezone, NOW)
+    event_reader.forget_closed_days()
+    event_reader.fast_statistics(connection, address, settings, fast_id, NOW - age)
+    found = event_reader.fast_statistics(connection, address, settings, fast_id, NOW)
     assert found is not None
+    assert found.counted_at == NOW - age
     joins, leaves = (
         sum(row["event_type"] == code for row in own)
         for code in ("user_joined_fast", "user_left_fast")
@@ -441,18 +454,17 @@ def test_statistics_of_a_fast(
             "select count(*) from hub_profile_fasts where fast_id = %s", (fast_id,)
         ).fetchone()
     assert (found.participants,) == members
-    last = min(max(row["timestamp"] for row in own), NOW)
-    first_day = local_date(last, zone) - timedelta(days=365)
+    last = local_date(max(row["timestamp"] for row in own if row["timestamp"] <= NOW), zone)
     expected = {
         day: (days[day, "user_joined_fast"], days[day, "user_left_fast"])
         for day in sorted({local_date(row["timestamp"], zone) for row in own})
-        if first_day <= day <= local_date(last, zone)
+        if last - timedelta(days=365) <= day <= last
     }
     told = {one.day: (one.joins, one.leaves) for one in found.by_day}
     assert told == {day: counts for day, counts in expected.items() if any(counts)}
     milestones = [one for one in own if one["event_type"] == "fast_participant_milestone"]
     assert len(found.milestones) == len(milestones)
-    assert event_reader.fast_statistics(connection, 999_999, timezone, NOW) is None
+    assert event_reader.fast_statistics(connection, address, settings, 999_999, NOW) is None
 
 
 def test_statistics_of_a_user(connection: psycopg.Connection, rows: list[Row]) -> None:
@@ -515,7 +527,7 @@ def test_closed_days_are_counted_once_an_hour(
     late = NOW + HOUR + timedelta.resolution
     assert event_reader.closed_days(address, settings, late).counted_at == NOW
     wait_for(lambda: event_reader.closed_days(address, settings, late).counted_at == late)
-    assert counted[1:] == ["engagement-closed-days"]
+    assert counted[1:] == ["engagement-count"]
     next_day = late + timedelta(days=1, microseconds=1)
     assert event_reader.closed_days(address, settings, next_day).counted_at == next_day
     assert counted[2:] == ["MainThread"]
@@ -625,8 +637,9 @@ def test_who_may_see_what(
 
 
 def test_every_route_is_guarded(server: Server) -> None:
-    with server.client(None) as client:
-        paths = client.get(f"{MOUNTED}/openapi.json").json()["paths"]
+    with server.client(None) as client, server.client("viewer") as viewer:
+        assert client.get(f"{API}/openapi.json").status_code == 401
+        paths = viewer.get(f"{API}/openapi.json").json()["paths"]
         told = {
             (method, path.removeprefix("/api"))
             for path, methods in paths.items()
@@ -653,7 +666,7 @@ def test_no_address_and_no_agent_anywhere(server: Server, uri: str, client: http
     assert planted is not None
     assert planted[0] > 1500
     answers = [client.get(API + path) for path in (*COUNTS, *PERSONAL, "/events?limit=500")]
-    for answer in (*answers, client.get(f"{MOUNTED}/openapi.json")):
+    for answer in (*answers, client.get(f"{API}/openapi.json")):
         assert answer.status_code == 200
         for word in (ADDRESS, AGENT, "ip_address", "user_agent"):
             assert word not in answer.text
@@ -817,8 +830,8 @@ def test_without_the_database_it_is_unavailable(
 @pytest.fixture(scope="module")
 def described(server: Server) -> schemathesis.BaseSchema:
     """What the API says of itself."""
-    with server.client(None) as client:
-        description = client.get(f"{MOUNTED}/openapi.json").json()
+    with server.client("viewer") as client:
+        description = client.get(f"{API}/openapi.json").json()
     schema = schemathesis.openapi.from_dict(description)
     schema.config.update(base_url=server.url + MOUNTED)
     load_all_checks()

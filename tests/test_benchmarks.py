@@ -11,7 +11,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from benchmarks import database, document, fast_events
+from benchmarks import api, database, document, fast_events
+from benchmarks.api import Answer, Api
 from benchmarks.document import History, Result
 from benchmarks.fast_events import Burst, Idle
 from benchmarks.measure import BenchmarkError, Days, Run, baseline, report
@@ -70,6 +71,12 @@ def test_page_holds_the_medians_and_the_worst_peak() -> None:
                 Idle(3000, {Kind.FAST_ENDINGS: 0.02}, {Kind.FAST_ENDINGS: "Index Scan"}),
             ],
             burst=Burst(500, 100_000, 6.25),
+            api=Api(
+                [Answer("/stats", 0.0421, ["Index Only Scan"]), Answer("/events", 0.015, [])],
+                closed_days_seconds=1.5,
+                first_line_seconds=0.03,
+                lines_per_second=32_100.4,
+            ),
         )
     )
     assert "| report / baseline | **1.60** | at most 2 |" in page
@@ -81,6 +88,10 @@ def test_page_holds_the_medians_and_the_worst_peak() -> None:
     assert "| fast_endings | 10 ms | 20 ms |" in page
     assert "| 500 beginnings with 100,000 feed rows | **6.2 s** | under 10 s |" in page
     assert "```\nIndex Scan\n```" in page
+    assert "| /stats | 42 ms |" in page
+    assert "| the slowest request, /stats | **42 ms** | under 300 ms |" in page
+    assert "| first line after 30 ms, then 32,100 a second |" in page
+    assert "<details><summary>/stats</summary>\n\n```\nIndex Only Scan\n```" in page
 
 
 def test_measuring_events_leaves_the_database_as_it_was(uri: str) -> None:
@@ -101,3 +112,13 @@ def test_measuring_events_leaves_the_database_as_it_was(uri: str) -> None:
     assert burst.events == fast_events.FASTS
     assert 0 < burst.feed_rows <= fast_events.FASTS * SIZE.users
     assert rows() == before
+
+
+def test_every_request_of_the_api_is_measured(uri: str) -> None:
+    measured = api.measure(uri, SIZE.end, 1)
+    assert all(answer.plans for answer in measured.answers)
+    assert all("Scan" in plan for answer in measured.answers for plan in answer.plans)
+    assert {answer.request.partition("?")[0] for answer in measured.answers} >= {
+        "/events", "/events/{id}", "/event-types", "/stats", "/stats/user/{id}", "/stats/fast/{id}",
+    }  # fmt: skip
+    assert measured.lines_per_second > 0

@@ -41,6 +41,7 @@ WRONG = [
     ("STAGING_KEEP_DAYS", "0", ("greater than or equal to 1", "got '0'")),
     ("SETTLE_MINUTES", "-1", ("greater than or equal to 0", "got '-1'")),
     ("STATEMENT_TIMEOUT_SECONDS", "0", ("greater than or equal to 1", "got '0'")),
+    ("API_TIMEOUT_SECONDS", "0", ("greater than or equal to 1", "got '0'")),
     ("LOCK_TIMEOUT_SECONDS", "0", ("greater than or equal to 1", "got '0'")),
     ("CONNECT_TIMEOUT_SECONDS", "0", ("greater than or equal to 1", "got '0'")),
     ("MEMORY_LIMIT_MB", "63", ("greater than or equal to 64", "got '63'")),

@@ -15,11 +15,11 @@ import math
 import re
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Self
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import psycopg
 from psycopg.rows import dict_row
@@ -28,7 +28,7 @@ from psycopg.types.json import set_json_loads
 from engagement import queries
 from engagement.app_database import Address, transaction
 from engagement.errors import EngagementError, TemporaryError, UsageError, one_line
-from engagement.period import Period, local_date, parse_timezone
+from engagement.period import Period, first_instant, local_date, parse_timezone
 from engagement.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -565,11 +565,14 @@ class UserStatistics:
 class FastStatistics:
     """The members of a fast, and its joins and leaves as their events tell them.
 
-    `by_day` holds the days with any of them in the year up to the fast's newest event.
+    Days before the one of `counted_at` were counted then, later ones at `at`. `by_day` holds the
+    days with any of them in the year up to the newest event about the fast.
     """
 
     fast_id: int
     fast: str
+    at: datetime
+    counted_at: datetime
     timezone: str
     participants: int
     joins: int
@@ -602,49 +605,75 @@ class ClosedDays:
     counts: Mapping[Stretch, Counts]
 
 
-class _ClosedDaysCache:
-    """The closed days of each database and time zone, counted by one thread at a time."""
+@dataclass(frozen=True, slots=True)
+class ClosedFastDays:
+    """The events of a fast before the day of `counted_at`, as they were counted then, by day.
 
-    def __init__(self) -> None:
+    None is the day of those that are older than the year up to the newest one.
+    """
+
+    counted_at: datetime
+    until: datetime
+    counts: Mapping[date | None, Counts]
+
+
+class _Counted(Protocol):
+    @property
+    def counted_at(self) -> datetime: ...
+
+
+_T = TypeVar("_T", bound=_Counted)
+
+
+class _Cache(Generic[_T]):
+    """What was counted last, by key; one thread at a time counts for a key."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
         self._lock = threading.Lock()
-        self._counting: dict[tuple[str, str], threading.Lock] = {}
-        self._counted: dict[tuple[str, str], ClosedDays] = {}
+        self._counting: dict[object, threading.Lock] = {}
+        self._counted: dict[object, _T] = {}
 
-    def get(self, address: Address, settings: Settings, now: datetime) -> ClosedDays:
-        """Those of the last hour, or older ones while a thread counts anew.
+    def get(self, key: object, now: datetime, count: Callable[[], _T]) -> _T:
+        """What was counted in the last hour, or earlier, while a thread counts anew.
 
-        Waits where there are none of the last day.
+        Waits for `count` where nothing was in the last day.
         """
-        key = (address.conninfo, settings.timezone)
         with self._lock:
             counting = self._counting.setdefault(key, threading.Lock())
-            counted = self._counted.get(key)
-        if counted is None or now - counted.counted_at > _TOO_OLD:
+        counted = self._fresh(key, now)
+        if counted is None:
             with counting:
-                counted = self._counted.get(key)
-                if counted is None or now - counted.counted_at > _TOO_OLD:
-                    counted = self._counted[key] = _count_closed_days(address, settings, now)
-        elif now - counted.counted_at > _RENEW_AFTER and counting.acquire(blocking=False):
+                # Whoever held it has perhaps counted.
+                counted = self._fresh(key, now)
+                return self._keep(key, count()) if counted is None else counted
+        if now - counted.counted_at > _RENEW_AFTER and counting.acquire(blocking=False):
             threading.Thread(
                 target=self._renew,
-                args=(key, counting, address, settings, now),
-                name="engagement-closed-days",
+                args=(key, counting, count),
+                name="engagement-count",
                 daemon=True,
             ).start()
         return counted
 
-    def _renew(
-        self,
-        key: tuple[str, str],
-        counting: threading.Lock,
-        address: Address,
-        settings: Settings,
-        now: datetime,
-    ) -> None:
+    def _fresh(self, key: object, now: datetime) -> _T | None:
+        counted = self._counted.get(key)
+        return counted if counted and now - counted.counted_at <= _TOO_OLD else None
+
+    def _keep(self, key: object, counted: _T) -> _T:
+        with self._lock:
+            # The newest last.
+            self._counted.pop(key, None)
+            self._counted[key] = counted
+            for oldest in list(self._counted)[: -self._size]:
+                del self._counted[oldest], self._counting[oldest]
+        return counted
+
+    def _renew(self, key: object, counting: threading.Lock, count: Callable[[], _T]) -> None:
         try:
-            self._counted[key] = _count_closed_days(address, settings, now)
+            self._keep(key, count())
         except EngagementError as error:
-            log.warning("the events were not counted anew: %s", one_line(error))
+            log.warning("events were not counted anew: %s", one_line(error))
         finally:
             counting.release()
 
@@ -654,9 +683,27 @@ class _ClosedDaysCache:
             self._counted.clear()
 
 
-_cache = _ClosedDaysCache()
-closed_days = _cache.get
-forget_closed_days = _cache.forget
+_all_events = _Cache[ClosedDays](16)
+_fasts = _Cache[ClosedFastDays](1000)
+
+
+def forget_closed_days() -> None:
+    """Whatever was counted is counted anew when somebody asks."""
+    _all_events.forget()
+    _fasts.forget()
+
+
+def closed_days(address: Address, settings: Settings, now: datetime) -> ClosedDays:
+    """The closed days of the last hour, or older ones while a thread counts anew.
+
+    Waits where there are none of the last day. Raises ConfigurationError, TemporaryError or
+    EngagementError.
+    """
+    return _all_events.get(
+        (address.conninfo, settings.timezone),
+        now,
+        lambda: _count_closed_days(address, settings, now),
+    )
 
 
 def _count_closed_days(address: Address, settings: Settings, now: datetime) -> ClosedDays:
@@ -833,37 +880,46 @@ def user_statistics(
 
 def has_fast(connection: psycopg.Connection, fast_id: int) -> bool:
     """Whether there is a fast of this id."""
-    return _fast(connection, Catalogue.read(connection), fast_id) is not None
+    return _fast(connection, fast_id) is not None
 
 
-def _fast(
-    connection: psycopg.Connection, catalogue: Catalogue, fast_id: int
-) -> dict[str, Any] | None:
-    rows = _rows(
-        connection,
-        _with_fasts("api/fast"),
-        {"fast_id": fast_id, "content_type_id": catalogue.content_type_id(FAST)},
-    )
+def _fast(connection: psycopg.Connection, fast_id: int) -> dict[str, Any] | None:
+    rows = _rows(connection, _with_fasts("api/fast"), {"fast_id": fast_id})
     return rows[0] if rows else None
 
 
 def fast_statistics(
-    connection: psycopg.Connection, fast_id: int, timezone: str, now: datetime
+    connection: psycopg.Connection,
+    address: Address,
+    settings: Settings,
+    fast_id: int,
+    now: datetime,
 ) -> FastStatistics | None:
-    """The statistics of a fast, where there is one."""
+    """The statistics of a fast, where there is one.
+
+    Its closed days are those of the last hour, or older ones while a thread counts anew.
+    """
     catalogue = Catalogue.read(connection)
-    fast = _fast(connection, catalogue, fast_id)
+    fast = _fast(connection, fast_id)
     if fast is None:
         return None
-    last = local_date(min(fast["last_at"] or now, now), parse_timezone(timezone))
-    days = Period(last - (_FAST_DAYS - 1) * _DAY, last, timezone).days
-    join, leave = catalogue.event_type_id(JOIN), catalogue.event_type_id(LEAVE)
     target = {"content_type_id": catalogue.content_type_id(FAST), "fast_id": fast_id}
-    rows = _rows(
-        connection,
-        queries.read("api/fast_days"),
-        {**target, "starts": [*(day.start for day in days), days[-1].end]},
+    closed = _fasts.get(
+        (address.conninfo, settings.timezone, fast_id),
+        now,
+        lambda: _count_closed_fast_days(address, settings, target, now),
     )
+    zone = parse_timezone(settings.timezone)
+    now = max(now, closed.counted_at)
+    today = Period(local_date(closed.until, zone), local_date(now, zone), settings.timezone)
+    live = _count_fast(connection, target, today, Stretch(closed.until, None))
+    days = {day for day in (*closed.counts, *live) if day is not None}
+    first = max(days, default=today.end) - (_FAST_DAYS - 1) * _DAY
+    join, leave = (catalogue.event_type_id(code) or 0 for code in (JOIN, LEAVE))
+    by_day = {
+        day: _sum([closed.counts.get(day, Counts()), live.get(day, Counts())]) for day in days
+    }
+    total = _sum([*closed.counts.values(), *live.values()])
     milestones = _rows(
         connection,
         queries.read("api/fast_milestones"),
@@ -873,18 +929,53 @@ def fast_statistics(
             "page_size": _MILESTONES,
         },
     )
-    counts = {(row["day"], row["event_type_id"]): row["events"] for row in rows}
-    by_day = [
-        JoinsAndLeaves(day.date, counts.get((n, join), 0), counts.get((n, leave), 0))
-        for n, day in enumerate(days, 1)
-    ]
     return FastStatistics(
         fast_id=fast_id,
         fast=fast["fast"],
-        timezone=timezone,
+        at=now,
+        counted_at=closed.counted_at,
+        timezone=settings.timezone,
         participants=fast["participants"],
-        joins=sum(number for (_, kind), number in counts.items() if kind == join),
-        leaves=sum(number for (_, kind), number in counts.items() if kind == leave),
+        joins=total[join],
+        leaves=total[leave],
         milestones=[FastMilestone(**row) for row in milestones],
-        by_day=[day for day in by_day if day.joins or day.leaves],
+        by_day=[
+            JoinsAndLeaves(day, counts[join], counts[leave])
+            for day, counts in sorted(by_day.items())
+            if day >= first and (counts[join] or counts[leave])
+        ],
     )
+
+
+def _count_closed_fast_days(
+    address: Address, settings: Settings, target: Mapping[str, Any], now: datetime
+) -> ClosedFastDays:
+    zone = parse_timezone(settings.timezone)
+    until = first_instant(local_date(now, zone), zone)
+    with _connection(address, settings, {}) as connection:
+        newest = _rows(connection, queries.read("api/fast_newest"), {**target, "end": until})[0]
+        last = local_date(max(newest["at"] or until, _EPOCH + _FAST_DAYS * _DAY), zone)
+        days = Period(last - (_FAST_DAYS - 1) * _DAY, last, settings.timezone)
+        counts = _count_fast(connection, target, days, Stretch(None, until))
+    return ClosedFastDays(now, until, counts)
+
+
+def _count_fast(
+    connection: psycopg.Connection, target: Mapping[str, Any], days: Period, stretch: Stretch
+) -> dict[date | None, Counts]:
+    """The events of a fast in a stretch, by the days of a period; None for all that are not."""
+    rows = _rows(
+        connection,
+        queries.read("api/fast_days"),
+        {
+            **target,
+            "start": stretch.start,
+            "end": stretch.end,
+            "starts": [*(day.start for day in days.days), days.end_instant],
+        },
+    )
+    dates = [None, *(day.date for day in days.days), None]
+    counts: dict[date | None, Counts] = {}
+    for row in rows:
+        counts.setdefault(dates[row["day"]], Counts())[row["event_type_id"]] += row["events"]
+    return counts

@@ -1,4 +1,4 @@
-"""Airflow's API server in one process of its own, with logins of each role, and the API in it."""
+"""Airflow's API server in a process of its own: the project's plugin, and a login of each role."""
 
 from __future__ import annotations
 
@@ -49,13 +49,12 @@ def airflow_api(folder: Path, now: datetime, environment: Mapping[str, str]) -> 
     port = free_port()
     passwords = folder / "passwords.json"
     passwords.write_text(json.dumps({role: f"{role}-password" for role in _ROLES}))
-    (folder / "plugins").mkdir()
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW", "ENGAGEMENT"))}
     settings = {
         "AIRFLOW_HOME": str(folder),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{folder}/airflow.db",
         "AIRFLOW__CORE__DAGS_FOLDER": str(_ROOT / "dags"),
-        "AIRFLOW__CORE__PLUGINS_FOLDER": str(folder / "plugins"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(_ROOT / "plugins"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__FERNET_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{r}:{r}" for r in _ROLES),
@@ -95,17 +94,14 @@ def _serve(port: int, now: datetime) -> None:
     sync_bag_to_db(bag, "dags-folder", None)
 
     from airflow.api_fastapi.main import app as airflow
-    from fastapi import FastAPI
     from starlette.routing import Mount
 
     from engagement.rim.web import api
 
-    app = FastAPI(title="Engagement")
-    app.include_router(api.router, prefix="/api")
-    api.install_error_handlers(app)
-    app.dependency_overrides[api.clock] = lambda: now
-    # Before Airflow's own route for whatever path it does not know.
-    airflow.router.routes.insert(0, Mount(MOUNTED, app))
+    mounted: Any = next(
+        route.app for route in airflow.routes if isinstance(route, Mount) and route.path == MOUNTED
+    )
+    mounted.dependency_overrides[api.clock] = lambda: now
     uvicorn.run(airflow, host="127.0.0.1", port=port, log_level="warning")
 
 

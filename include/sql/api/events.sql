@@ -36,7 +36,16 @@ with walked as (
 
 judged as (
     select
-        *,
+        id,
+        timestamp,
+        event_type_id,
+        user_id,
+        content_type_id,
+        object_id,
+        title,
+        description,
+        data,
+        number,
         (%(user_id)s::int is null or coalesce(user_id = %(user_id)s, false))
         and (%(event_type_id)s::bigint is null or event_type_id = %(event_type_id)s)
         and (

@@ -7,6 +7,10 @@ select
     event_type_id,
     count(*) as events
 from events_event
-where content_type_id = %(content_type_id)s and object_id = %(fast_id)s
+where
+    content_type_id = %(content_type_id)s
+    and object_id = %(fast_id)s
+    and (%(start)s::timestamptz is null or timestamp >= %(start)s)
+    and (%(end)s::timestamptz is null or timestamp < %(end)s)
 group by day, event_type_id
 order by day, event_type_id

@@ -355,7 +355,9 @@ def statistics_of_user(user_id: _UserId, now: _Now) -> UserStatistics:
 def statistics_of_fast(fast_id: _FastId, now: _Now) -> FastStatistics:
     """Who takes part, by number, joins and leaves by day, and the milestones."""
     with _reading() as source:
-        found = event_reader.fast_statistics(source.connection, fast_id, source.timezone, now)
+        found = event_reader.fast_statistics(
+            source.connection, source.address, source.settings, fast_id, now
+        )
     if found is None:
         raise _none("fast", fast_id)
     return found
