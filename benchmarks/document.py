@@ -159,6 +159,11 @@ def _api(api: Api) -> list[str]:
                     "",
                 ),
                 (
+                    "/stats/fast/{id} where nobody asked within a day",
+                    f"{api.closed_fast_seconds * 1000:.0f} ms",
+                    "",
+                ),
+                (
                     "/events.csv of all events",
                     f"first line after {first:.0f} ms, then {api.lines_per_second:,.0f} a second",
                     "",

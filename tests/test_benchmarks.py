@@ -74,6 +74,7 @@ def test_page_holds_the_medians_and_the_worst_peak() -> None:
             api=Api(
                 [Answer("/stats", 0.0421, ["Index Only Scan"]), Answer("/events", 0.015, [])],
                 closed_days_seconds=1.5,
+                closed_fast_seconds=0.2,
                 first_line_seconds=0.03,
                 lines_per_second=32_100.4,
             ),
