@@ -44,11 +44,14 @@ _POINTS = 110
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The numbers behind a chart: one text a cell; the first `names` columns are text."""
+    """The numbers behind a chart: one text a cell, of which the first is the row's name.
+
+    `under` are second lines of the names.
+    """
 
     titles: Sequence[str]
     rows: Sequence[Sequence[str]]
-    names: int = 1
+    under: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,15 +314,15 @@ def _flow(facts: Facts) -> Chart:
     rows = [
         [
             charts.plain(fast.name),
-            charts.plain(fast.church),
             f"{fast.joins:,}",
             f"{fast.leaves:,}",
             f"{fast.participants:,}",
         ]
         for fast in moved[:_FAST_ROWS]
     ]
-    titles = ["Fast", "Church", "Joins", "Leaves", "Participants at the end"]
-    return Chart(title, text, [panel], Table(titles, rows, names=2))
+    churches = [charts.plain(fast.church) for fast in moved[:_FAST_ROWS]]
+    table = Table(["Fast, church", "Joins", "Leaves", "Participants at the end"], rows, churches)
+    return Chart(title, text, [panel], table)
 
 
 def _cohorts(facts: Facts) -> Chart:
@@ -473,10 +476,11 @@ def _hours(facts: Facts) -> Chart:
         ),
         _steps(scale, known, ""),
     )
+    digits = 1 if max(known) < 100 else 0
     rows = [
         [
             f"{hour}:00",
-            *("–" if day[hour] is None else f"{day[hour]:,.1f}" for day in means),
+            *("–" if day[hour] is None else f"{day[hour]:,.{digits}f}" for day in means),
         ]
         for hour in range(24)
     ]
