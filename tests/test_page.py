@@ -143,7 +143,7 @@ def many(names: tuple[str, ...], number: int) -> Facts:
     return quiet(fasts=fasts, top_fasts=top)
 
 
-FLOW = ("Fast, church", "Joins", "Leaves", "Participants at the end")
+FLOW = ("Fast, church", "Joins", "Leaves", "Members at the end")
 
 # The facts and the pages of the golden database.
 

@@ -321,7 +321,7 @@ def _flow(facts: Facts) -> Chart:
         for fast in moved[:_FAST_ROWS]
     ]
     churches = [charts.plain(fast.church) for fast in moved[:_FAST_ROWS]]
-    table = Table(["Fast, church", "Joins", "Leaves", "Participants at the end"], rows, churches)
+    table = Table(["Fast, church", "Joins", "Leaves", "Members at the end"], rows, churches)
     return Chart(title, text, [panel], table)
 
 
