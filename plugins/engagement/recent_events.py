@@ -8,7 +8,7 @@ from itertools import groupby
 
 from engagement import queries
 from engagement.app_database import Address, transaction
-from engagement.period import first_instant, local_date, parse_timezone
+from engagement.period import Period, local_date, parse_timezone
 from engagement.settings import Settings
 
 DAYS = 14
@@ -57,8 +57,8 @@ def read(address: Address, settings: Settings, now: datetime) -> Recent:
     Raises ConfigurationError, TemporaryError or EngagementError for whatever the database says,
     after seconds and not minutes: somebody waits for it.
     """
-    zone = parse_timezone(settings.timezone)
-    first = local_date(now, zone) - timedelta(days=DAYS - 1)
+    today = local_date(now, parse_timezone(settings.timezone))
+    days = Period(today - timedelta(days=DAYS - 1), today, settings.timezone).days
     hurried = settings.model_copy(
         update={
             "connect_timeout_seconds": min(settings.connect_timeout_seconds, _CONNECT_SECONDS),
@@ -67,16 +67,18 @@ def read(address: Address, settings: Settings, now: datetime) -> Recent:
             ),
         }
     )
-    parameters = {
-        "timezone": settings.timezone,
-        "since": first_instant(first, zone),
+    parameters: dict[str, object] = {
+        "starts": [day.start for day in days],
         "until": now,
-        "codes": [*_HAPPENED],
         "at_most": _ROWS,
     }
     with transaction(address, hurried, "engagement-reports view", read_only=True) as connection:
+        types = connection.execute(
+            queries.read("view/recent_event_types"), {"codes": [*_HAPPENED]}
+        ).fetchall()
+        parameters["type_ids"] = [type_id for _, type_id in types]
         rows = connection.execute(queries.read("view/recent_events"), parameters).fetchall()
-    told = [_told(*row) for row in rows]
+    told = [_told(days[number - 1].date, *others) for number, *others in rows]
     events = [
         RecentEvents(day, what, fast, tuple(n for *_, numbers in several for n in numbers))
         for (day, what, fast), several in groupby(told, key=lambda one: one[:3])
