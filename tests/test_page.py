@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from html.parser import HTMLParser
@@ -17,6 +17,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from playwright.sync_api import Browser
 from upath import UPath
 
 from engagement import archive, charts, engine, facts, notable, page, report
@@ -27,6 +28,7 @@ from engagement.period import Period
 from engagement.quality import Check, QualityResult
 from engagement.settings import Settings
 from engagement.staging import StagingArea
+from tests.browser import browser
 from tests.conftest import Golden
 
 ROOT = Path(__file__).parents[1]
@@ -616,3 +618,67 @@ def test_steps_of_a_heat_map(most: int) -> None:
     assert scale.level(0) == 0
     assert scale.level(most) <= charts.LEVELS
     assert scale.level(most) > (charts.LEVELS // 3 if most > 2 else most - 1)
+
+
+LOOKS: dict[str, dict[str, Any]] = {
+    "light": {"color_scheme": "light", "viewport": {"width": 1200, "height": 900}},
+    "dark": {"color_scheme": "dark", "viewport": {"width": 1200, "height": 900}},
+    "phone": {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True},
+    "print": {"color_scheme": "dark", "viewport": {"width": 794, "height": 1123}},
+}
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with browser() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Folders with the pages of periods that are hard to show."""
+    found = {}
+    for name, of_period in (
+        ("nothing", quiet()),
+        ("hostile", many(HOSTILE, 40)),
+        ("busy", busy()),
+    ):
+        found[name] = tmp_path_factory.mktemp(name)
+        page.write(found[name], of_period)
+    return found
+
+
+@pytest.mark.parametrize("period", ["nothing", "hostile", "busy"])
+@pytest.mark.parametrize("look", LOOKS)
+def test_the_pages_open_in_a_browser(
+    look: str, period: str, chromium: Browser, written: dict[str, Path]
+) -> None:
+    """They ask for nothing, complain of nothing, and are never wider than the screen."""
+    requests: list[str] = []
+    complaints: list[str] = []
+    with chromium.new_context(locale="en-US", timezone_id="UTC", **LOOKS[look]) as context:
+        tab = context.new_page()
+        tab.on("request", lambda request: requests.append(request.url))
+        tab.on("console", lambda message: complaints.append(message.text))
+        tab.on("pageerror", lambda error: complaints.append(str(error)))
+        tab.emulate_media(media="print" if look == "print" else "screen")
+        opened = [(written[period] / name).as_uri() for name in archive.PAGES if "html" in name]
+        for address in opened:
+            tab.goto(address)
+            tab.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+            wide, room = tab.evaluate(
+                "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+            )
+            assert wide <= room
+            ink, paper = tab.evaluate(
+                "(style => [style.color, style.backgroundColor])(getComputedStyle(document.body))"
+            )
+            assert (brightness(ink) > brightness(paper)) == (look == "dark")
+    assert requests == opened
+    assert complaints == []
+
+
+def brightness(colour: str) -> float:
+    """The mean of the three parts of `rgb(...)`; a colour that is transparent is the paper's."""
+    red, green, blue, *alpha = map(float, re.findall(r"[\d.]+", colour))
+    return 255 if alpha == [0] else (red + green + blue) / 3
