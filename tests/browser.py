@@ -6,10 +6,20 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date
+from pathlib import Path
 
-from playwright.sync_api import Browser, Locator, Page, Response, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    ConsoleMessage,
+    FrameLocator,
+    Locator,
+    Page,
+    Response,
+    sync_playwright,
+)
 
 from demo.airflow import USER, Airflow
+from engagement.period import Cadence
 
 _ARGUMENTS = (
     # The tests run as root, in containers, without a screen.
@@ -40,6 +50,8 @@ class Clicks:
 
     def __init__(self, page: Page, airflow: Airflow) -> None:
         self.page = page
+        self.complaints: list[str] = []
+        """What the browser's console has said of errors since the login."""
         self._airflow = airflow
 
     def log_in(self) -> None:
@@ -49,6 +61,8 @@ class Clicks:
         self.page.fill('input[name="password"]', self._airflow.password())
         self.page.get_by_role("button", name="Sign in").click()
         self.page.get_by_test_id("nav-dags-link").wait_for()
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("console", self._listen)
 
     def trigger(self, dag_id: str, start: date, end: date) -> str:
         """Start one run for these days; returns its id."""
@@ -59,7 +73,7 @@ class Clicks:
             self.page.get_by_test_id("trigger-dag-submit").click()
         return str(answer.value.json()["dag_run_id"])
 
-    def backfill(self, dag_id: str, first: str, last: str, behaviour: str) -> int:
+    def backfill(self, dag_id: str, first: str, last: str, behaviour: str, at_once: int) -> int:
         """Start a backfill from `first` to `last`, as `YYYY/MM/DD HH:MM` in UTC; returns its id."""
         dialog = self._dialog(dag_id)
         dialog.get_by_text("Backfill", exact=True).click()
@@ -74,9 +88,37 @@ class Clicks:
             picker.get_by_placeholder("HH:mm").press("Enter")
             self.page.keyboard.press("Escape")
         dialog.get_by_text(behaviour, exact=True).click()
+        dialog.locator('input[name="max_active_runs"]').fill(str(at_once))
         with self.page.expect_response(_posted("/backfills")) as answer:
             dialog.get_by_role("button", name="Run Backfill").click()
         return int(answer.value.json()["id"])
+
+    def reports(self, cadence: Cadence) -> list[str]:
+        """The text of each row that the view lists for a cadence."""
+        self.page.goto(f"{self._airflow.url}/plugin/engagement")
+        self._frame.get_by_role("link", name=cadence.capitalize(), exact=True).click()
+        self._frame.locator(f'h2[id="{cadence}"]').wait_for()
+        return self._frame.locator("table.reports tbody tr").all_inner_texts()
+
+    def download(self, target: Path) -> None:
+        """Click the first archive in the list, and keep what comes."""
+        with self.page.expect_download() as download:
+            self._frame.get_by_role("link", name="Archive").first.click()
+        download.value.save_as(target)
+
+    def open_report(self) -> str:
+        """Click the first report in the list; returns the text of its page."""
+        self._frame.get_by_role("link", name="Report", exact=True).first.click()
+        self._frame.get_by_role("heading", name="What happened").wait_for()
+        return self._frame.locator("body").inner_text()
+
+    @property
+    def _frame(self) -> FrameLocator:
+        return self.page.frame_locator("iframe")
+
+    def _listen(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.complaints.append(message.text)
 
     def _dialog(self, dag_id: str) -> Locator:
         self.page.goto(f"{self._airflow.url}/dags/{dag_id}")

@@ -29,12 +29,14 @@ from engagement.period import Cadence, Period
 from engagement.publish import Archive
 from engagement.settings import Settings
 from engagement.staging import StagingArea
+from tests.browser import Clicks, browser
 from tests.conftest import GOLDEN
 
 # Airflow and a backfill of three days take their time on a busy machine.
 pytestmark = pytest.mark.timeout(600)
 
 DAILY = "engagement_daily"
+ON_DEMAND = "engagement_on_demand"
 EVENTS = "fast_events"
 TIMEZONE = "America/Los_Angeles"
 DAYS = [date(2025, 12, 27), date(2025, 12, 28), date(2025, 12, 29)]
@@ -140,6 +142,11 @@ def backfill(world: World, reprocess: str) -> Backfill:
     number = client.create_backfill(
         DAILY, begin, end, reprocess=reprocess, max_active_runs=len(DAYS)
     )
+    return backfilled(world, number)
+
+
+def backfilled(world: World, number: int) -> Backfill:
+    client = world.airflow.client
     runs = world.airflow.wait_for_backfill(number, seconds=300)
     # Airflow closes it only later, and lets no other begin before that.
     client.cancel_backfill(number)
@@ -159,8 +166,34 @@ def first(world: World) -> Backfill:
 
 
 @pytest.fixture(scope="module")
-def again(world: World, first: Backfill) -> Backfill:
-    return backfill(world, "completed")
+def clicks(world: World) -> Iterator[Clicks]:
+    """A person who has logged in to Airflow."""
+    with browser() as running, running.new_context(locale="en-US", timezone_id="UTC") as context:
+        person = Clicks(context.new_page(), world.airflow)
+        person.log_in()
+        yield person
+
+
+@dataclass(frozen=True, slots=True)
+class Clicked:
+    """What the view shows before and after a backfill that was clicked, and its runs and files."""
+
+    rows_before: list[str]
+    rows: list[str]
+    backfill: Backfill
+
+
+@pytest.fixture(scope="module")
+def clicked(world: World, first: Backfill, clicks: Clicks) -> Clicked:
+    """The same backfill again, after somebody has removed all but the last of its archives."""
+    for day in DAYS[:-1]:
+        for path in (world.reports / FOLDER).glob(f"{name_of(day)}*"):
+            path.unlink()
+    rows_before = clicks.reports(Cadence.DAILY)
+    begin, end = (f"{period(day).start_instant:%Y/%m/%d %H:%M}" for day in (DAYS[0], DAYS[-1]))
+    number = clicks.backfill(DAILY, begin, end, "All Runs", len(DAYS))
+    ended = backfilled(world, number)
+    return Clicked(rows_before, clicks.reports(Cadence.DAILY), ended)
 
 
 @pytest.fixture(scope="module")
@@ -263,16 +296,51 @@ def test_other_dags_are_told_where_the_report_is(world: World, first: Backfill) 
         assert (event["extra"]["address"], event["extra"]["url"]) == (str(path), path.as_uri())
 
 
-def test_the_same_backfill_again_changes_no_file(
-    world: World, first: Backfill, again: Backfill
+def test_a_backfill_by_clicks_ends_as_a_row_a_day(first: Backfill, clicked: Clicked) -> None:
+    assert len(clicked.rows_before) == 1
+    assert len(clicked.rows) == len(DAYS)
+    for row, day, run_id in zip(clicked.rows, DAYS[::-1], first.run_ids[::-1], strict=True):
+        for told in (str(day), "json", "warned", run_id):
+            assert told in row
+
+
+def test_the_same_backfill_again_gives_the_same_files(
+    world: World, first: Backfill, clicked: Clicked
 ) -> None:
+    again = clicked.backfill
     assert again.run_ids == first.run_ids
-    assert again.files == first.files
-    for run_id in again.run_ids:
+    assert again.files.keys() == first.files.keys()
+    for day, run_id in zip(DAYS, again.run_ids, strict=True):
+        name = name_of(day)
+        assert again.files[name][0] == first.files[name][0]
         assert {tries for _, tries in states(world, run_id).values()} == {2}
         published = world.airflow.client.xcom(DAILY, run_id, "publish")
-        assert (published["revision"], published["changed"]) == (1, False)
+        removed = day != DAYS[-1]
+        assert (published["revision"], published["changed"]) == (1, removed)
+    # What was still there was not written again.
+    for name in (name_of(DAYS[-1]), f"{name_of(DAYS[-1])}.json", "latest.json"):
+        assert again.files[name] == first.files[name]
     assert [folder for day in DAYS for folder in world.staged(day)] == []
+
+
+def test_a_run_by_clicks_is_shown_opened_and_downloaded(
+    world: World, clicks: Clicks, tmp_path: Path
+) -> None:
+    run_id = clicks.trigger(ON_DEMAND, DAYS[0], DAYS[-1])
+    assert world.airflow.wait_for_run(ON_DEMAND, run_id, seconds=180) == "success"
+    name = f"engagement_{DAYS[0]}_to_{DAYS[-1]}.zip"
+    (row,) = clicks.reports(Cadence.ON_DEMAND)
+    assert f"{DAYS[0]}" in row
+    assert run_id in row
+
+    clicks.download(tmp_path / name)
+    folder = world.reports / FOLDER.replace("daily", "on-demand")
+    assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
+    headline = clicks.open_report()
+    with zipfile.ZipFile(tmp_path / name) as archive:
+        metrics = json.loads(archive.read("other_metrics.json"))
+    assert f"{metrics['screen_views']['total']:,}" in headline
+    assert clicks.complaints == []
 
 
 def test_half_a_period_fails_before_any_work(world: World, mistaken: str) -> None:
@@ -497,13 +565,13 @@ def test_a_kind_over_its_fuse_fails_and_the_others_are_told(
 
 
 def test_nothing_that_is_told_holds_a_secret_or_a_personal_value(
-    world: World, again: Backfill, mistaken: str, resumed: Resumed, event_runs: EventRuns
+    world: World, clicked: Clicked, mistaken: str, resumed: Resumed, event_runs: EventRuns
 ) -> None:
     client = world.airflow.client
     with psycopg.connect(world.app_uri) as connection:
         addresses = [email for (email,) in connection.execute("select email from auth_user")]
     written = (event_runs.dry, event_runs.first, event_runs.again, event_runs.over)
-    runs = [(DAILY, run_id) for run_id in (*again.run_ids, mistaken, resumed.run_id)]
+    runs = [(DAILY, run_id) for run_id in (*clicked.backfill.run_ids, mistaken, resumed.run_id)]
     for dag_id, run_id in (*runs, *((EVENTS, run.run_id) for run in written)):
         told = [str(client.xcoms(dag_id, run_id)), json.dumps(client.asset_events(dag_id, run_id))]
         for task, (_, tries) in states(world, run_id, dag_id).items():
