@@ -23,10 +23,12 @@ import pytest
 from demo import app_tables, postgres
 from demo.airflow import Home, running
 from demo.prepare import READER, grant_roles
+from engagement import page
 from tests.conftest import GOLDEN, new_bucket
 from tests.publish.helpers import Bucket, make_archive
 from tests.servers.faults import Answer, Proxy, proxy
 from tests.servers.s3 import S3Server
+from tests.test_page import quiet
 
 # Airflow takes its time to start on a busy machine.
 pytestmark = pytest.mark.timeout(600)
@@ -44,8 +46,8 @@ PAGES = {"report.html": PAGE, "data_quality.html": b"<!DOCTYPE html>quality"}
 TO_READ = (
     "/engagement/",
     "/engagement/?cadence=daily&format=json&page=1",
-    f"{REPORT}/page",
-    f"{REPORT}/data-quality",
+    f"{REPORT}/report.html",
+    f"{REPORT}/data_quality.html",
     "/engagement/dag?dag_id=engagement_daily",
     "/engagement/run?dag_id=engagement_daily&run_id=x",
     "/engagement/api/openapi.json",
@@ -226,7 +228,7 @@ def test_a_cookie_is_a_login_too(world: World) -> None:
         ("/engagement/", None, 307),
         (f"{REPORT}/archive", "user", 200),
         (f"{REPORT}/archive", "viewer", 403),
-        (f"{REPORT}/page", "user", 200),
+        (f"{REPORT}/report.html", "user", 200),
         ("/engagement/no-such-page", "user", 404),
         ("/engagement/api/openapi.json", "user", 200),
     ],
@@ -305,14 +307,14 @@ def test_what_is_published_is_listed_newest_first(world: World) -> None:
     )
     assert "January 2026 json 10 B 1 passed 2026-02-01 08:15 UTC none: command line" in page
     run = "/dags/engagement_daily/runs/scheduled__2026-02-01T00%3A00%3A00%2B00%3A00"
-    assert {run, f"{REPORT}/page", f"{REPORT}/data-quality", f"{REPORT}/archive"} <= {
+    assert {run, f"{REPORT}/report.html", f"{REPORT}/data_quality.html", f"{REPORT}/archive"} <= {
         *links(response)
     }
 
 
 def test_the_newest_report_is_shown_where_it_has_a_page(world: World) -> None:
     world.publish("2026-01-30")
-    assert f'src="/engagement/reports/daily/json/{NAME.replace("31", "30")}/page"' in (
+    assert f'src="/engagement/reports/daily/json/{NAME.replace("31", "30")}/report.html"' in (
         world.get("/engagement/").text
     )
     world.publish("2026-01-31", zipped({"report.json": b"older"}))
@@ -326,7 +328,7 @@ def test_who_may_not_trigger_is_told_why_there_is_no_archive(world: World) -> No
     for path in ("/engagement/", "/engagement/dag?dag_id=engagement_daily"):
         viewer = world.get(path, "viewer")
 
-        assert f"{REPORT}/page" in links(viewer)
+        assert f"{REPORT}/report.html" in links(viewer)
         assert not any(link.endswith("/archive") for link in links(viewer))
         assert "they open to those who may trigger the DAGs" in told(viewer)
         assert f"{REPORT}/archive" in links(world.get(path, "user"))
@@ -366,7 +368,7 @@ def test_pages_come_out_of_the_archive_and_cannot_act(world: World) -> None:
     world.publish()
     world.faults.heal()
 
-    page = world.get(f"{REPORT}/page", "viewer")
+    page = world.get(f"{REPORT}/report.html", "viewer")
 
     assert page.content == PAGE
     assert page.headers["content-type"] == "text/html; charset=utf-8"
@@ -374,14 +376,14 @@ def test_pages_come_out_of_the_archive_and_cannot_act(world: World) -> None:
     ranges = [one.headers["Range"] for one in world.faults.asked("GET", ".zip")]
     bounds = [list(map(int, one.removeprefix("bytes=").split("-"))) for one in ranges]
     assert 0 < sum(last - first + 1 for first, last in bounds) < 2**20
-    assert world.get(f"{REPORT}/data-quality").content == PAGES["data_quality.html"]
+    assert world.get(f"{REPORT}/data_quality.html").content == PAGES["data_quality.html"]
 
 
 def test_an_older_archive_says_that_it_has_no_page(world: World) -> None:
     world.publish(content=zipped({}))
 
-    for part, member in (("page", "report.html"), ("data-quality", "data_quality.html")):
-        response = world.get(f"{REPORT}/{part}")
+    for member in ("report.html", "data_quality.html"):
+        response = world.get(f"{REPORT}/{member}")
         assert response.status_code == 404
         assert f"This archive holds no {member}: it was made by an older version" in told(response)
 
@@ -389,7 +391,7 @@ def test_an_older_archive_says_that_it_has_no_page(world: World) -> None:
 def test_a_damaged_archive_is_told(world: World) -> None:
     world.publish(content=b"no zip at all")
 
-    response = world.get(f"{REPORT}/page")
+    response = world.get(f"{REPORT}/report.html")
 
     assert response.status_code == 503
     assert "This archive is damaged" in told(response)
@@ -408,7 +410,7 @@ def test_an_archive_downloads_whole(world: World) -> None:
     assert response.headers["cache-control"] == "private, no-store"
 
 
-@pytest.mark.parametrize("part", ["page", "data-quality", "archive"])
+@pytest.mark.parametrize("part", ["report.html", "data_quality.html", "archive"])
 def test_what_is_not_published_is_not_found(world: World, part: str) -> None:
     response = world.get(f"{REPORT}/{part}")
 
@@ -419,19 +421,19 @@ def test_what_is_not_published_is_not_found(world: World, part: str) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        f"reports/hourly/json/{NAME}/page",
-        f"reports/daily/xml/{NAME}/page",
+        f"reports/hourly/json/{NAME}/report.html",
+        f"reports/daily/xml/{NAME}/report.html",
         f"reports/daily/json/{NAME}/users.json",
-        f"reports/daily/json/{NAME}x/page",
-        "reports/daily/json/latest.json/page",
+        f"reports/daily/json/{NAME}x/report.html",
+        "reports/daily/json/latest.json/report.html",
         "reports/daily/json/latest.json/archive",
         f"reports/daily/json/..%2F{NAME}/archive",
         f"reports/daily/..%2Fdaily%2Fjson/{NAME}/archive",
         f"reports/%2E%2E/json/{NAME}/archive",
         f"reports/daily/json/%2E%2E%2Fjson%2F{NAME}/archive",
         f"reports/daily/json/{NAME}%00/archive",
-        f"reports/daily/json/{NAME}%0A/page",
-        "reports/daily/json/engagement_2026-01-32_to_2026-02-01.zip/page",
+        f"reports/daily/json/{NAME}%0A/report.html",
+        "reports/daily/json/engagement_2026-01-32_to_2026-02-01.zip/report.html",
     ],
 )
 def test_names_lead_nowhere_else(world: World, path: str) -> None:
@@ -498,11 +500,11 @@ def test_the_tab_of_a_run_shows_what_it_has_published(world: World) -> None:
     assert "Daily report, Sat 2026-01-31" in told(mine)
     assert f"Published by {HOSTILE}" in html.unescape(mine.text.replace("</dt><dd>", " "))
     assert HOSTILE not in mine.text
-    assert {f"{REPORT}/page", f"{REPORT}/archive"} <= {*links(mine)}
+    assert {f"{REPORT}/report.html", f"{REPORT}/archive"} <= {*links(mine)}
     assert "the same to the last byte" in told(run_tab(world, "unchanged"))
     assert "Revision 1 has replaced it since" in told(run_tab(world, "replaced"))
     elsewhere = run_tab(world, "elsewhere")
-    assert "not under the prefix that is shown here" in told(elsewhere)
+    assert "under another prefix than the one that is shown here" in told(elsewhere)
     assert HOSTILE not in elsewhere.text
     assert "This run has published no report." in told(run_tab(world, "none"))
     assert "publishes no engagement reports" in told(run_tab(world, HOSTILE, "fast_events"))
@@ -675,3 +677,19 @@ def test_every_process_of_airflow_loads_the_plugin_lightly(tmp_path: Path) -> No
     )
     lists = [line for line in done.stdout.splitlines() if line.startswith("[")]
     assert lists == ["['engagement_plugin']", "[]"]
+
+
+def test_the_pages_of_a_report_link_to_each_other(world: World) -> None:
+    """They are served under the names that they have in the archive."""
+    facts = quiet()
+    pages = {
+        "report.html": page.report(facts).encode(),
+        "data_quality.html": page.data_quality(facts.quality).encode(),
+    }
+    world.publish(content=zipped(pages))
+    linked = [
+        link for link in links(world.get(f"{REPORT}/report.html", "viewer")) if "://" not in link
+    ]
+    assert linked == ["data_quality.html"]
+    for link in linked:
+        assert world.get(f"{REPORT}/{link}", "viewer").status_code == 200

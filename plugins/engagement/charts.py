@@ -342,9 +342,8 @@ def _matplotlib() -> Any:
 @contextmanager
 def _figure(width: int, height: int) -> Iterator[Figure]:
     """A figure whose unit is a pixel, drawn by the library's own defaults, not by this user's."""
-    library = _matplotlib()
-    # The defaults are the process's.
-    with _DRAWING, library.rc_context():
+    # The defaults are the process's, as is where the library looks for its own folder.
+    with _DRAWING, (library := _matplotlib()).rc_context():
         library.rcdefaults()
         library.rcParams.update(
             {

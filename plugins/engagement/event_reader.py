@@ -47,7 +47,7 @@ _BATCH = 1000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _INSTANT = timedelta.resolution
 _DAY = timedelta(days=1)
-_RENEW_AFTER, _TOO_OLD = timedelta(hours=1), timedelta(days=1)
+_RENEW_AFTER, _TOO_OLD = timedelta(hours=1), timedelta(days=3)
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _NEEDS_QUOTES = re.compile('[",\r\n]')
 _POSITION = re.compile(r"(-?\d{1,18})\.(-?\d{1,19})", re.ASCII)
@@ -634,19 +634,24 @@ class _Cache(Generic[_T]):
         self._counting: dict[object, threading.Lock] = {}
         self._counted: dict[object, _T] = {}
 
-    def get(self, key: object, now: datetime, count: Callable[[], _T]) -> _T:
+    def get(self, key: object, now: datetime, count: Callable[[], _T], wait: float) -> _T:
         """What was counted in the last hour, or earlier, while a thread counts anew.
 
-        Waits for `count` where nothing was in the last day.
+        Waits for `count` where nothing was in the last three days; where another thread counts,
+        so many seconds: then it raises TemporaryError.
         """
         with self._lock:
             counting = self._counting.setdefault(key, threading.Lock())
         counted = self._fresh(key, now)
         if counted is None:
-            with counting:
+            if not counting.acquire(timeout=wait):
+                raise TemporaryError("the events are still being counted: try again in a minute")
+            try:
                 # Whoever held it has perhaps counted.
                 counted = self._fresh(key, now)
                 return self._keep(key, count()) if counted is None else counted
+            finally:
+                counting.release()
         if now - counted.counted_at > _RENEW_AFTER and counting.acquire(blocking=False):
             threading.Thread(
                 target=self._renew,
@@ -666,7 +671,8 @@ class _Cache(Generic[_T]):
             self._counted.pop(key, None)
             self._counted[key] = counted
             for oldest in list(self._counted)[: -self._size]:
-                del self._counted[oldest], self._counting[oldest]
+                del self._counted[oldest]
+                self._counting.pop(oldest, None)
         return counted
 
     def _renew(self, key: object, counting: threading.Lock, count: Callable[[], _T]) -> None:
@@ -696,13 +702,14 @@ def forget_closed_days() -> None:
 def closed_days(address: Address, settings: Settings, now: datetime) -> ClosedDays:
     """The closed days of the last hour, or older ones while a thread counts anew.
 
-    Waits where there are none of the last day. Raises ConfigurationError, TemporaryError or
+    Waits where there are none of the last three days. Raises ConfigurationError, TemporaryError or
     EngagementError.
     """
     return _all_events.get(
         (address.conninfo, settings.timezone),
         now,
         lambda: _count_closed_days(address, settings, now),
+        settings.api_timeout_seconds,
     )
 
 
@@ -908,6 +915,7 @@ def fast_statistics(
         (address.conninfo, settings.timezone, fast_id),
         now,
         lambda: _count_closed_fast_days(address, settings, target, now),
+        settings.api_timeout_seconds,
     )
     zone = parse_timezone(settings.timezone)
     now = max(now, closed.counted_at)

@@ -189,7 +189,8 @@ def _days(what: str, counts: str, days: Sequence[tuple[date, int]]) -> Chart:
     if not total:
         return Chart(title, [f"There are none: no {counts} in this period."])
     most_day, most = max(days, key=lambda one: (one[1], -one[0].toordinal()))
-    text = [f"{total:,} {counts}; most of them, {most:,}, on {told_day(most_day)}."]
+    when = f"; most of them, {most:,}, on {told_day(most_day)}" if len(days) > 1 else ""
+    text = [f"{total:,} {counts}{when}."]
     if unit.name != "day":
         text.append(
             f"The period is long: days are summed to {unit.name}s, of which the first and the last "

@@ -311,11 +311,16 @@ def list_events_of_user(user_id: _UserId, asked: Annotated[_PageOfUser, Query()]
         )
 
 
+def _closed_days(now: datetime) -> event_reader.ClosedDays:
+    """Counted before a connection is taken, which would idle meanwhile."""
+    return event_reader.closed_days(app_database(CONNECTION_ID), load(), now)
+
+
 @router.get("/event-types", summary="Event types", dependencies=[MAY_READ, _NO_QUERY])
 def list_event_types(now: _Now) -> EventTypes:
     """Every event type, with the number of its events."""
+    closed = _closed_days(now)
     with _reading() as source:
-        closed = event_reader.closed_days(source.address, source.settings, now)
         return event_reader.event_types(source.connection, closed)
 
 
@@ -326,8 +331,8 @@ def statistics(now: _Now) -> Statistics:
     Days before that of `counted_at` were counted then, an hour ago at most where somebody asks
     often; whatever is newer is counted now.
     """
+    closed = _closed_days(now)
     with _reading() as source:
-        closed = event_reader.closed_days(source.address, source.settings, now)
         return event_reader.statistics(source.connection, closed, source.timezone, now)
 
 
@@ -398,7 +403,7 @@ def _dag_bag() -> Any:
 def warm() -> None:
     """Counts the closed days, so that the first to ask need not wait; what fails is logged."""
     try:
-        event_reader.closed_days(app_database(CONNECTION_ID), load(), clock())
+        _closed_days(clock())
     except EngagementError as error:
         log.warning("the events were not counted: %s", one_line(error))
 

@@ -34,7 +34,7 @@ HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
-    "Cache-Control": "private, no-cache",
+    "Cache-Control": "private, no-store",
 }
 """On every answer; a route may set its own in their place."""
 

@@ -44,7 +44,7 @@ PAGE_ROWS = 50
 NEWEST_ROWS = 5
 """How many rows of each cadence stand on the first page."""
 
-MEMBERS = {"page": REPORT_PAGE, "data-quality": DATA_QUALITY_PAGE}
+MEMBERS = {REPORT_PAGE, DATA_QUALITY_PAGE}
 """The members of an archive that are shown, by the last part of their address."""
 
 # Above every inline rule: a stored page has no origin of its own, and nothing in it can act.
@@ -266,7 +266,7 @@ def _has_page(found: Catalog, entry: Entry) -> bool:
     """Whether the archive is there, whole, and holds the report's page."""
     try:
         with found.open(entry) as file, zipfile.ZipFile(file) as opened:
-            return MEMBERS["page"] in opened.namelist()
+            return REPORT_PAGE in opened.namelist()
     except (FileNotFoundError, zipfile.BadZipFile):
         return False
 
@@ -313,19 +313,17 @@ def archive(found: CatalogDep, entry: EntryDep, may_trigger: HasRightToTrigger) 
         headers={
             "Content-Disposition": f'attachment; filename="{entry.name}"',
             "Content-Length": str(size),
-            "Cache-Control": "private, no-store",
         },
     )
 
 
-@router.get("/reports/{cadence}/{file_format}/{name}/{part}", dependencies=[MAY_READ])
+@router.get("/reports/{cadence}/{file_format}/{name}/{member}", dependencies=[MAY_READ])
 def stored_page(
-    found: CatalogDep, entry: EntryDep, part: str, may_trigger: HasRightToTrigger
+    found: CatalogDep, entry: EntryDep, member: str, may_trigger: HasRightToTrigger
 ) -> Response:
-    """A page out of the archive, as it was stored."""
-    if part not in MEMBERS:
+    """A page out of the archive, as it was stored, under its own name: pages link to each other."""
+    if member not in MEMBERS:
         raise _not_found("There is no such part of a report.")
-    member = MEMBERS[part]
     try:
         with (
             _answering(may_trigger),
@@ -402,8 +400,8 @@ def run_tab(
             request,
             "message",
             title="Published elsewhere",
-            text=f"This run has published its report as {told.address}, which is not under the "
-            "prefix that is shown here.",
+            text="This run has published its report under another prefix than the one that is "
+            f"shown here{f': {told.address}' if may_trigger else ''}.",
         )
     with _answering(may_trigger):
         row = _rows(found, [entry])[0]
