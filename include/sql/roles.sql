@@ -1,8 +1,8 @@
 -- The roles that the pipelines use the app's database as, each with no more rights than its queries
 -- need: `engagement_reader` reads for the reports, the view and the API (`include/sql/extract`,
 -- `include/sql/view` and `include/sql/api`), `engagement_writer` reads and adds rows for lifecycle
--- and milestone events (`include/sql/events`). Run it as the database's owner, as often as you like,
--- then give each role a password: `alter role engagement_reader login password '...'`.
+-- and milestone events (`include/sql/events`). Run it as the database's owner, as often as you
+-- like, then give each role a password: `alter role engagement_reader login password '...'`.
 do $$
 declare
     name text;
