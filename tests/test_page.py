@@ -591,6 +591,13 @@ def test_changes_by_the_stated_rules() -> None:
     assert said() == []
     assert said(joins=Change(119, 100), leaves=Change(9, 0)) == []
     assert said(joins=Change(120, 100)) == ["Joins rose from 100 to 120: +20 (+20.0%)."]
+    assert said(active_users=Change(120, 100)) == [
+        (
+            "Active users rose from 100 to 120: +20 (+20.0%); the app has perhaps deleted earlier "
+            "activities."
+        )
+    ]
+    assert said(active_users=Change(80, 100)) == ["Active users fell from 100 to 80: −20 (−20.0%)."]
     assert said(leaves=Change(0, 10)) == ["Leaves fell from 10 to 0: −10 (−100%)."]
     assert said(leaves=Change(10, 0)) == ["Leaves rose from 0 to 10: +10."]
     days = [day.date for day in WEEK.days]

@@ -119,9 +119,14 @@ def _figures_changed(facts: Facts) -> Iterator[str]:
         if difference is None or abs(difference) < CHANGE_LEAST:
             continue
         if percent is None or abs(percent) >= CHANGE_PERCENT:
+            doubt = (
+                "; the app has perhaps deleted earlier activities"
+                if change is facts.active_users and difference > 0
+                else ""
+            )
             yield (
                 f"{title} {'rose' if difference > 0 else 'fell'} from {change.before:,} to "
-                f"{change.now:,}: {told_change(change)}."
+                f"{change.now:,}: {told_change(change)}{doubt}."
             )
 
 
