@@ -87,7 +87,8 @@ def write(result: Result) -> str:
         "## Figures\n\n",
         _table(["figure", "measured", "to reach"], _figures(result)),
         "## Stages\n\n",
-        "The datasets are computed two at a time, so their seconds overlap.\n\n",
+        "The datasets are computed two at a time, and the pages drawn meanwhile, so that their "
+        "seconds overlap.\n\n",
         _table(
             ["stage", "seconds"],
             [

@@ -259,7 +259,7 @@ def draw(snapshot: Snapshot, computed: Iterable[Computed], file_format: Format) 
 
     Of `computed` it needs those of `facts.DATASETS`, so that it need not wait for the large ones.
     """
-    with _stage("draw"):
+    with _stage("draw") as told:
         files = {one.name: one.file for one in computed if one.name in facts.DATASETS}
         tables = [f"{table}.parquet" for table in sorted(facts.tables())]
         target = snapshot.folder / file_format
@@ -271,7 +271,9 @@ def draw(snapshot: Snapshot, computed: Iterable[Computed], file_format: Format) 
         ):
             result = _read_quality(record)
             gathered = facts.gather(extracted, local, files, file_format, snapshot.period, result)
-            page.write(folder, gathered)
+            pages = page.write(folder, gathered)
+            size = sum(path.stat().st_size for path in pages)
+        told.append(f"{size:,} bytes")
 
 
 def package(
