@@ -87,8 +87,7 @@ def write(result: Result) -> str:
         "## Figures\n\n",
         _table(["figure", "measured", "to reach"], _figures(result)),
         "## Stages\n\n",
-        "The datasets are computed two at a time, and the pages drawn meanwhile, so that their "
-        "seconds overlap.\n\n",
+        "Datasets are computed two at a time, pages drawn meanwhile: their seconds overlap.\n\n",
         _table(
             ["stage", "seconds"],
             [
