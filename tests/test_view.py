@@ -28,7 +28,7 @@ from tests.conftest import GOLDEN, new_bucket
 from tests.publish.helpers import Bucket, make_archive
 from tests.servers.faults import Answer, Proxy, proxy
 from tests.servers.s3 import S3Server
-from tests.test_page import quiet
+from tests.test_page import checked, quiet
 
 # Airflow takes its time to start on a busy machine.
 pytestmark = pytest.mark.timeout(600)
@@ -681,15 +681,13 @@ def test_every_process_of_airflow_loads_the_plugin_lightly(tmp_path: Path) -> No
 
 def test_the_pages_of_a_report_link_to_each_other(world: World) -> None:
     """They are served under the names that they have in the archive."""
-    facts = quiet()
+    facts = quiet(quality=checked())
     pages = {
         "report.html": page.report(facts).encode(),
         "data_quality.html": page.data_quality(facts.quality).encode(),
     }
     world.publish(content=zipped(pages))
-    linked = [
-        link for link in links(world.get(f"{REPORT}/report.html", "viewer")) if "://" not in link
-    ]
+    linked = links(world.get(f"{REPORT}/report.html", "viewer"))
     assert linked == ["data_quality.html"]
     for link in linked:
         assert world.get(f"{REPORT}/{link}", "viewer").status_code == 200
