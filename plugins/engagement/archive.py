@@ -10,7 +10,6 @@ import csv
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -143,15 +142,14 @@ def write(paths: Iterable[Path], target: Path) -> str:
         (path.name, _MEMBER_TIME, _MEMBER_MODE, ZIP_64 if large else ZIP_32, _blocks(path))
         for path in ordered
     )
-    # Without instructions of its own for it, a processor hashes no faster than it compresses.
-    with target.open("xb") as file, ThreadPoolExecutor(1) as hashing:
+    with target.open("xb") as file:
         for chunk in stream_zip(
             members,
             chunk_size=_BLOCK_BYTES,
             get_compressobj=_compressor,
             extended_timestamps=False,
         ):
-            hashing.submit(digest.update, chunk)
+            digest.update(chunk)
             file.write(chunk)
     return digest.hexdigest()
 
