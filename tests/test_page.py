@@ -20,8 +20,9 @@ import pytest
 from playwright.sync_api import Browser
 from upath import UPath
 
-from engagement import archive, charts, engine, facts, notable, page, report
-from engagement.app_database import Address
+from demo import app_tables, postgres
+from engagement import archive, charts, engine, extract, facts, notable, page, queries, report
+from engagement.app_database import Address, snapshot
 from engagement.datasets import Format
 from engagement.facts import Change, Cohort, Facts, Fast
 from engagement.period import Period
@@ -29,7 +30,7 @@ from engagement.quality import Check, QualityResult
 from engagement.settings import Settings
 from engagement.staging import StagingArea
 from tests.browser import browser
-from tests.conftest import Golden
+from tests.conftest import GOLDEN, Golden
 
 ROOT = Path(__file__).parents[1]
 PAGES = (archive.REPORT_PAGE, archive.SUMMARY, archive.DATA_QUALITY_PAGE)
@@ -273,7 +274,8 @@ def test_the_summary_says_the_facts(made: Made) -> None:
     [
         ("2025-12-20", "2026-01-04", "Pacific/Auckland", set()),
         ("2025-12-01", "2025-12-31", "America/Los_Angeles", set()),
-        ("2024-10-05", "2024-11-30", "UTC", {"active_users"}),
+        ("2024-11-01", "2024-11-30", "UTC", {"screen_views"}),
+        ("2024-10-05", "2024-11-30", "UTC", {"active_users", "joins", "leaves", "screen_views"}),
         ("2000-01-01", "2000-01-31", "UTC", set(PLAIN)),
         ("1970-01-01", "1970-01-01", "UTC", set(PLAIN)),
     ],
@@ -284,19 +286,11 @@ def test_the_previous_period_is_what_plain_queries_count(
     timezone: str,
     absent: set[str],
     golden_uri: str,
-    settings: Settings,
     tmp_path: Path,
 ) -> None:
-    """And is absent where the data begins after its start."""
+    """And is absent where what is counted begins after its start."""
     period = Period.parse(start, end, timezone)
-    area = StagingArea(UPath(tmp_path / "area"))
-    taken = report.take_snapshot(Address.parse(golden_uri), period, area, "tests", settings)
-    tables = Path(taken.tables.path)
-    files = {
-        name: engine.compute(name, tables, period, tmp_path, Format.JSON, settings).file
-        for name in facts.DATASETS
-    }
-    found = facts.gather(tables, tmp_path, files, Format.JSON, period, no_check(period))
+    found = facts_of(golden_uri, period, tmp_path)
     with psycopg.connect(golden_uri) as connection:
         expected: dict[str, int | None] = {}
         for name, query in PLAIN.items():
@@ -307,6 +301,85 @@ def test_the_previous_period_is_what_plain_queries_count(
     assert {name: getattr(found, name).before for name in PLAIN} == expected
     if not absent:
         assert all(expected.values())
+
+
+@pytest.fixture(scope="module")
+def reaching(database_server: postgres.Server) -> Iterator[str]:
+    """The golden database, for tests that plant events in it."""
+    uri = database_server.create_database("page_reaching")
+    app_tables.apply_schema(uri)
+    app_tables.load_csv_folder(uri, GOLDEN / "appdb")
+    yield uri
+    database_server.drop_database("page_reaching")
+
+
+@pytest.mark.parametrize(
+    ("code", "present"),
+    [
+        ("app_open", set()),
+        ("screen_view", {"screen_views"}),
+        ("user_joined_fast", {"joins", "leaves"}),
+        # Who left had joined before joins were recorded.
+        ("user_left_fast", {"leaves"}),
+    ],
+)
+def test_an_old_event_reaches_back_for_its_own_type_alone(
+    code: str, present: set[str], reaching: str, tmp_path: Path
+) -> None:
+    with psycopg.connect(reaching) as connection:
+        connection.execute(
+            "insert into events_event (object_id, title, description, data, timestamp, user_agent,"
+            " created_at, content_type_id, event_type_id) select 1, '', '', '{}',"
+            " '1999-01-01 00:00Z', '', now(), (select id from django_content_type"
+            " where app_label = 'hub' and model = 'fast'), id"
+            " from events_eventtype where code = %s",
+            (code,),
+        )
+    found = facts_of(reaching, Period.parse("2000-01-01", "2000-01-31"), tmp_path)
+    with psycopg.connect(reaching) as connection:
+        connection.execute("delete from events_event where timestamp = '1999-01-01 00:00Z'")
+    assert {name for name in PLAIN if getattr(found, name).before is not None} == present
+
+
+def test_the_first_screen_view_is_one_entry_of_an_index_for_each_type(
+    reaching: str, settings: Settings
+) -> None:
+    with psycopg.connect(reaching, autocommit=True) as connection:
+        connection.execute("vacuum analyze events_event")
+    with snapshot(Address.parse(reaching), settings, "tests") as taken:
+        many_types = taken.control.execute("select array_agg(id) from events_eventtype").fetchone()
+        assert many_types is not None
+        period = Period.parse("2025-12-01", "2025-12-31")
+        parameters = {
+            **extract._parameters(taken, period),
+            "screen_view_type_ids": many_types[0],
+        }
+        query = taken.statement(queries.read("extract/previous_period"), parameters)
+        explained = taken.control.execute(f"explain (analyze, format json) {query}").fetchone()
+    assert explained is not None
+    todo = [explained[0][0]["Plan"]]
+    read = []
+    while todo:
+        node = todo.pop()
+        todo += node.get("Plans", [])
+        if node["Node Type"] == "Limit":
+            read += node["Plans"]
+    [events] = [node for node in read if node["Relation Name"] == "events_event"]
+    assert events["Index Name"] == "events_event_event_type_id_timestamp_desc_idx"
+    assert events["Actual Loops"] == len(many_types[0])
+    assert 0 < events["Actual Rows"] <= 1
+    assert "Filter" not in events
+
+
+def facts_of(uri: str, period: Period, folder: Path) -> Facts:
+    area = StagingArea(UPath(folder / "area"))
+    taken = report.take_snapshot(Address.parse(uri), period, area, "tests", Settings())
+    tables = Path(taken.tables.path)
+    files = {
+        name: engine.compute(name, tables, period, folder, Format.JSON, Settings()).file
+        for name in facts.DATASETS
+    }
+    return facts.gather(tables, folder, files, Format.JSON, period, no_check(period))
 
 
 # Nothing that a user wrote does anything.

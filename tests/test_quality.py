@@ -77,7 +77,7 @@ TEMPLATES: dict[str, Row] = {
 PREVIOUS: Row = {
     "active_users": 3,
     "screen_views": 40,
-    "first_event": at(1, 6),
+    "first_screen_view": at(1, 6),
     "first_activity": at(1, 7),
 }
 
@@ -205,7 +205,7 @@ BROKEN: dict[str, tuple[Tables, Failed, Failed]] = {
                 {**PREVIOUS, "active_users": None},
                 {**PREVIOUS, "screen_views": -1},
                 {**PREVIOUS, "screen_views": None},
-                {**PREVIOUS, "first_event": None, "first_activity": None},
+                {**PREVIOUS, "first_screen_view": None, "first_activity": None},
             ]
         },
         {

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -42,6 +41,7 @@ QUERIES = (
 )
 """What is asked of the extracted tables, by the names of the queries in `include/sql/page`."""
 
+_JOINED, _LEFT = "user_joined_fast", "user_left_fast"
 _THREADS = 1
 _MEMORY_LIMIT_MB = 200
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -153,7 +153,7 @@ def gather(
         found = {name: _rows(session, name) for name in QUERIES}
     [registered] = found["previous_registrations"]
     [previous] = found["previous_period"]
-    flow = Counter({(row["code"], row["in_period"]): row["events"] for row in found["flow"]})
+    flow = {row["code"]: row for row in found["flow"]}
     names = {row["fast_id"]: row for row in found["fast_names"]}
 
     def change(now: int, before: int, data_from_us: int | None) -> Change:
@@ -164,8 +164,12 @@ def gather(
         )
         return Change(now, before if reaches_back else None)
 
-    def events(code: str) -> Change:
-        return change(flow[code, True], flow[code, False], previous["first_event_us"])
+    def first(*codes: str) -> int | None:
+        return min((flow[code]["first_event_us"] for code in codes if code in flow), default=None)
+
+    def events(code: str, data_from_us: int | None) -> Change:
+        counts = flow.get(code, {"events": 0, "previous_events": 0})
+        return change(counts["events"], counts["previous_events"], data_from_us)
 
     registrations = tuple((row["date"], row["count"]) for row in read(NEW_USERS))
     views = metrics["screen_views"]
@@ -179,9 +183,12 @@ def gather(
         active_users=change(
             metrics["active_users"], previous["active_users"], previous["first_activity_us"]
         ),
-        joins=events("user_joined_fast"),
-        leaves=events("user_left_fast"),
-        screen_views=change(views["total"], previous["screen_views"], previous["first_event_us"]),
+        joins=events(_JOINED, first(_JOINED)),
+        # Nobody can leave before somebody joins: from the first join on, no leaves are none.
+        leaves=events(_LEFT, first(_JOINED, _LEFT)),
+        screen_views=change(
+            views["total"], previous["screen_views"], previous["first_screen_view_us"]
+        ),
         registrations=registrations,
         screen_views_by_day=tuple(
             (date.fromisoformat(day), count) for day, count in views["daily_timeline"].items()

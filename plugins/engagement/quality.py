@@ -102,7 +102,7 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
     "previous_period": (
         Column("active_users", _BIGINT),
         Column("screen_views", _BIGINT),
-        Column("first_event", _INSTANT, nullable=True),
+        Column("first_screen_view", _INSTANT, nullable=True),
         Column("first_activity", _INSTANT, nullable=True),
     ),
     "activities": (

@@ -3,7 +3,8 @@
 -- reading a row of the feed; where the period is so short that its activities are fewer than the
 -- users, the planner reads those through the index on created_at instead.
 -- screen_views: read from the index on (event_type_id, timestamp) alone.
--- first_event and first_activity, null where there is none: the first entries of their indexes.
+-- first_screen_view and first_activity, null where there is none: the first entries of their
+-- indexes, for screen views one entry an event type.
 select
     (
         select count(*)
@@ -25,5 +26,13 @@ select
             and timestamp >= %(previous_start)s
             and timestamp < %(start)s
     ) as screen_views,
-    (select min(timestamp) from events_event) as first_event,
+    (
+        select min(earliest.timestamp)
+        from unnest(cast(%(screen_view_type_ids)s as bigint[])) as types (id)
+        cross join lateral (
+            select min(events_event.timestamp) as timestamp
+            from events_event
+            where events_event.event_type_id = types.id
+        ) as earliest
+    ) as first_screen_view,
     (select min(created_at) from events_useractivityfeed) as first_activity

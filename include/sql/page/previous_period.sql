@@ -3,6 +3,6 @@
 select
     active_users,
     screen_views,
-    epoch_us(first_event) as first_event_us,
+    epoch_us(first_screen_view) as first_screen_view_us,
     epoch_us(first_activity) as first_activity_us
 from previous_period

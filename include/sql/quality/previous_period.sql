@@ -2,6 +2,6 @@
 select
     active_users,
     screen_views,
-    first_event,
+    first_screen_view,
     first_activity
 from previous_period
