@@ -15,21 +15,15 @@ import os
 import re
 import tempfile
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from threading import Lock
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from typing import Any, TextIO
 
 LEVELS = 6
 """The steps of a heat map above nothing."""
 
-_POINTS_PER_INCH = 72
 _FONT_SIZE = 12
 # A single column is as wide as one of a week.
 _COLUMNS_ROOM = 7
@@ -44,7 +38,19 @@ _VARIABLES = {
     **{colour: f"--heat-{level}" for level, colour in enumerate(_HEAT)},
 }
 _NAME = "name-{:04}"
+# More points are a line without marks.
+_MARKED = 60
+_SETTINGS = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "engagement",
+    "svg.id": None,
+    "path.simplify": False,
+}
 _DRAWING = Lock()
+
+_Point = tuple[float, float]
+_Polygon = Sequence[_Point]
+_Rectangle = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,19 +79,25 @@ def columns(
 ) -> str:
     """One column a value, above a line with `ticks`, which are pairs of a position and a text."""
 
-    def draw(figure: Figure) -> None:
-        axes = _axes(figure, width, height, left=46, right=22, top=10, bottom=22)
+    def draw(drawing: _Drawing) -> None:
         middle, reach = (len(values) - 1) / 2, max(len(values), _COLUMNS_ROOM) / 2 + 0.1
-        axes.set_xlim(middle - reach, middle + reach)
-        _count_axis(axes, max(values, default=0))
-        _rectangles(
-            axes,
+        marks = _locations(4, 0, max([1, *values]), integer=True)
+        axes = _Axes(
+            drawing,
+            left=46,
+            right=22,
+            top=10,
+            bottom=22,
+            x=(middle - reach, middle + reach),
+            y=(0, max(marks)),
+        )
+        axes.below(ticks)
+        axes.beside([(mark, _short(int(mark))) for mark in marks], lines=True)
+        axes.rectangles(
             [(position - 0.4, 0, 0.8, value) for position, value in enumerate(values) if value],
             _SERIES[0],
         )
-        axes.set_xticks(
-            [position for position, _ in ticks], [text for _, text in ticks], color=_INK
-        )
+        axes.base_line()
 
     return _svg(label, width, height, draw)
 
@@ -102,31 +114,24 @@ def named_bars(
     row_height = name_height + series * (bar + 2) + gap
     height = max(row_height * len(rows), 1)
 
-    def draw(figure: Figure) -> None:
-        axes = _axes(figure, width, height, left=0, right=0, top=0, bottom=0)
-        axes.set_axis_off()
-        axes.set_xlim(0, width)
-        axes.set_ylim(height, 0)
+    def draw(drawing: _Drawing) -> None:
         most = max((value for _, values in rows for value in values), default=0)
         room = width - 70
-        bars: list[list[tuple[float, float, float, float]]] = [[] for _ in range(series)]
+        bars: list[list[_Polygon]] = [[] for _ in range(series)]
+        texts: list[tuple[float, float, str]] = []
         for number, (_, values) in enumerate(rows):
             top = number * row_height
-            axes.text(0, top + 13, _NAME.format(number), color=_INK, va="baseline")
+            texts.append((0, top + 13, _NAME.format(number)))
             for place, value in enumerate(values):
                 begin = top + name_height + place * (bar + 2)
                 length = room * value / most if most else 0
                 if value:
-                    bars[place].append((0, begin, max(length, 1), bar))
-                axes.text(
-                    length + (6 if value else 0),
-                    begin + bar - 1.5,
-                    f"{value:,}",
-                    color=_INK,
-                    va="baseline",
-                )
-        for place, rectangles in enumerate(bars):
-            _rectangles(axes, rectangles, _SERIES[place])
+                    bars[place].append(_rectangle(0, begin, max(length, 1), begin + bar))
+                texts.append((length + (6 if value else 0), begin + bar - 1.5, f"{value:,}"))
+        for place, polygons in enumerate(bars):
+            drawing.shape(polygons, _SERIES[place])
+        for x, y, text in texts:
+            drawing.text(x, y, text, "left")
 
     names = {
         _NAME.format(number): shortened(name, characters) for number, (name, _) in enumerate(rows)
@@ -148,25 +153,26 @@ def heat_map(
     height = row_height * len(rows) + bottom
     length = max((len(values) for _, values in rows), default=1)
 
-    def draw(figure: Figure) -> None:
-        axes = _axes(figure, width, height, left=38, right=1, top=1, bottom=bottom)
-        axes.set_xlim(0, length)
-        axes.set_ylim(len(rows), 0)
-        axes.spines[:].set_visible(False)
-        cells: dict[int, list[tuple[float, float, float, float]]] = {}
+    def draw(drawing: _Drawing) -> None:
+        axes = _Axes(
+            drawing,
+            left=38,
+            right=1,
+            top=1,
+            bottom=bottom,
+            x=(0, length),
+            y=(len(rows), 0),
+        )
+        axes.below([(place + 0.5, text) for place, text in ticks])
+        axes.beside([(number + 0.5, name) for number, (name, _) in enumerate(rows)])
+        cells: dict[int, list[_Rectangle]] = {}
         for number, (_, values) in enumerate(rows):
             for position, value in enumerate(values):
                 if value is not None:
                     cell = (position + 0.04, number + 0.04, 0.92, 0.92)
                     cells.setdefault(scale.level(value), []).append(cell)
         for level, rectangles in sorted(cells.items()):
-            _rectangles(axes, rectangles, _HEAT[level])
-        axes.set_xticks(
-            [place + 0.5 for place, _ in ticks], [text for _, text in ticks], color=_INK
-        )
-        axes.set_yticks(
-            [number + 0.5 for number in range(len(rows))], [name for name, _ in rows], color=_INK
-        )
+            axes.rectangles(rectangles, _HEAT[level])
 
     return _svg(label, width, height, draw)
 
@@ -175,26 +181,26 @@ def curve(
     label: str, points: Sequence[tuple[float, float]], x_label: str, width: int, height: int
 ) -> str:
     """Percent (y) over x, as a line with a mark at each point."""
+    radius = 3
 
-    def draw(figure: Figure) -> None:
-        from matplotlib.ticker import MaxNLocator
-
-        axes = _axes(figure, width, height, left=46, right=12, top=10, bottom=38)
-        axes.grid(axis="y", color=_GRID, linewidth=1)
-        most = max((y for _, y in points), default=0)
-        axes.set_ylim(0, min(100, most * 1.1) or 1)
-        axes.set_xlim(0, max((x for x, _ in points), default=0) or 1)
-        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        axes.yaxis.set_major_locator(MaxNLocator(5))
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}%")
-        axes.tick_params(labelcolor=_INK)
-        axes.set_xlabel(x_label, color=_INK)
-        xs, ys = [x for x, _ in points], [y for _, y in points]
-        axes.plot(xs, ys, color=_SERIES[0], linewidth=2, clip_on=False)
-        radius_x = 3 * (axes.get_xlim()[1]) / (width - 58)
-        radius_y = 3 * (axes.get_ylim()[1]) / (height - 48)
-        if len(points) <= 60:
-            _diamonds(axes, points, radius_x, radius_y)
+    def draw(drawing: _Drawing) -> None:
+        most_x = max((x for x, _ in points), default=0) or 1
+        most_y = min(100, max((y for _, y in points), default=0) * 1.1) or 1
+        axes = _Axes(drawing, left=46, right=12, top=10, bottom=38, x=(0, most_x), y=(0, most_y))
+        axes.below([(x, f"{x:g}") for x in _locations(6, 0, most_x, integer=True) if x <= most_x])
+        axes.title_below(x_label)
+        axes.beside([(y, f"{y:g}%") for y in _locations(5, 0, most_y) if y <= most_y], lines=True)
+        drawn = [(axes.x(x), axes.y(y)) for x, y in points]
+        if len(points) <= _MARKED:
+            drawing.shape(
+                [
+                    ((x - radius, y), (x, y - radius), (x + radius, y), (x, y + radius))
+                    for x, y in drawn
+                ],
+                _SERIES[0],
+            )
+        drawing.line(drawn, _SERIES[0], 2)
+        axes.base_line()
 
     return _svg(label, width, height, draw)
 
@@ -235,35 +241,10 @@ def _width(character: str) -> int:
     return 2 if unicodedata.east_asian_width(character) in {"W", "F"} else 1
 
 
-def _axes(
-    figure: Figure, width: int, height: int, *, left: int, right: int, top: int, bottom: int
-) -> Axes:
-    """Axes with margins in pixels, whatever the texts; a base line, and no other frame."""
-    axes = figure.add_axes(
-        (
-            left / width,
-            bottom / height,
-            (width - left - right) / width,
-            (height - top - bottom) / height,
-        )
-    )
-    axes.spines[["left", "right", "top"]].set_visible(False)
-    axes.spines["bottom"].set_color(_GRID)
-    # A tick would be a shape that is drawn by its id.
-    axes.tick_params(left=False, bottom=False, pad=5)
-    axes.patch.set_visible(False)
-    axes.set_axisbelow(True)
-    return axes
-
-
-def _count_axis(axes: Axes, most: int) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    ticks = [int(tick) for tick in MaxNLocator(4, integer=True).tick_values(0, max(most, 1))]
-    ticks = [tick for tick in ticks if tick >= 0]
-    axes.set_ylim(0, max(ticks))
-    axes.set_yticks(ticks, [_short(tick) for tick in ticks], color=_INK)
-    axes.grid(axis="y", color=_GRID, linewidth=1)
+def _locations(most: int, low: float, high: float, *, integer: bool = False) -> list[float]:
+    """Round numbers from 0 up, which reach from `low` to `high` in `most` steps at most."""
+    locator = _matplotlib().ticker.MaxNLocator(most, integer=integer)
+    return [float(tick) for tick in locator.tick_values(low, high) if tick >= 0]
 
 
 def _short(count: int) -> str:
@@ -274,46 +255,131 @@ def _short(count: int) -> str:
     return f"{count:,}"
 
 
-def _rectangles(
-    axes: Axes, rectangles: Sequence[tuple[float, float, float, float]], colour: str
-) -> None:
-    """All rectangles (left, bottom, width, height) as one shape: a tenth of the bytes."""
-    _shape(
-        axes,
-        [
-            ((x, y), (x, y + height), (x + width, y + height), (x + width, y))
-            for x, y, width, height in rectangles
-        ],
-        colour,
-    )
+def _rectangle(left: float, top: float, right: float, bottom: float) -> _Polygon:
+    return ((left, bottom), (left, top), (right, top), (right, bottom))
 
 
-def _diamonds(
-    axes: Axes, points: Sequence[tuple[float, float]], radius_x: float, radius_y: float
-) -> None:
-    _shape(
-        axes,
-        [
-            ((x - radius_x, y), (x, y + radius_y), (x + radius_x, y), (x, y - radius_y))
-            for x, y in points
-        ],
-        _SERIES[0],
-    )
+class _Drawing:
+    """What is drawn, in pixels from the upper left corner; the library writes it as SVG.
+
+    It is drawn by the library's renderer alone: its figures lay out, measure and style far more
+    than these charts show, in many times the time.
+    """
+
+    def __init__(self, width: int, height: int, target: TextIO) -> None:
+        self.width = width
+        self.height = height
+        self._library = _matplotlib()
+        self._renderer = self._library.backends.backend_svg.RendererSVG(
+            width, height, target, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        )
+        # The renderer counts paths from the lower left corner, and texts from the upper one.
+        self._upright = self._library.transforms.Affine2D().scale(1, -1).translate(0, height)
+        self._font = self._library.font_manager.FontProperties(
+            family=["DejaVu Sans"],
+            style="normal",
+            variant="normal",
+            weight="normal",
+            stretch="normal",
+            size=_FONT_SIZE,
+        )
+        self._anchor = self._library.text.Text()
+
+    def finish(self) -> None:
+        """Writes the end of it."""
+        self._renderer.finalize()
+
+    def shape(self, polygons: Sequence[_Polygon], colour: str) -> None:
+        """All polygons as one shape: a tenth of the bytes."""
+        if not polygons:
+            return
+        path = self._library.path.Path
+        corners = [corner for polygon in polygons for corner in (*polygon, polygon[0])]
+        codes = [
+            code
+            for polygon in polygons
+            for code in (path.MOVETO, *[path.LINETO] * (len(polygon) - 1), path.CLOSEPOLY)
+        ]
+        pen = self._renderer.new_gc()
+        pen.set_linewidth(0)
+        fill = self._library.colors.to_rgba(colour)
+        self._renderer.draw_path(pen, path(corners, codes), self._upright, fill)
+
+    def line(self, points: Sequence[_Point], colour: str, thickness: float) -> None:
+        """One line through all the points."""
+        pen = self._renderer.new_gc()
+        pen.set_foreground(colour)
+        pen.set_linewidth(thickness)
+        pen.set_capstyle("projecting")
+        self._renderer.draw_path(pen, self._library.path.Path(points), self._upright)
+
+    def text(self, x: float, y: float, text: str, anchor: str) -> None:
+        """One line of text whose base line is at `y`, and whose `anchor` is at `x`."""
+        pen = self._renderer.new_gc()
+        pen.set_foreground(_INK)
+        self._anchor.set(x=x, horizontalalignment=anchor)
+        self._renderer.draw_text(pen, x, y, text, self._font, 0, mtext=self._anchor)
 
 
-def _shape(axes: Axes, polygons: Sequence[Sequence[tuple[float, float]]], colour: str) -> None:
-    from matplotlib.patches import PathPatch
-    from matplotlib.path import Path
+class _Axes:
+    """A part of a drawing with margins in pixels, whose coordinates are those of the numbers."""
 
-    if not polygons:
-        return
-    corners = [corner for polygon in polygons for corner in (*polygon, polygon[0])]
-    codes = [
-        code
-        for polygon in polygons
-        for code in (Path.MOVETO, *[Path.LINETO] * (len(polygon) - 1), Path.CLOSEPOLY)
-    ]
-    axes.add_artist(PathPatch(Path(corners, codes), facecolor=colour, linewidth=0, clip_on=False))
+    def __init__(
+        self,
+        drawing: _Drawing,
+        *,
+        left: int,
+        right: int,
+        top: int,
+        bottom: int,
+        x: tuple[float, float],
+        y: tuple[float, float],
+    ) -> None:
+        self._drawing = drawing
+        self._left, self._right = left, drawing.width - right
+        self._top, self._bottom = top, drawing.height - bottom
+        self._xs, self._ys = x, y
+
+    def x(self, value: float) -> float:
+        """Where a number is, from the left."""
+        first, last = self._xs
+        return self._left + (value - first) / (last - first) * (self._right - self._left)
+
+    def y(self, value: float) -> float:
+        """Where a number is, from the top."""
+        first, last = self._ys
+        return self._bottom - (value - first) / (last - first) * (self._bottom - self._top)
+
+    def below(self, ticks: Iterable[tuple[float, str]]) -> None:
+        """Texts under the axes."""
+        for value, text in ticks:
+            self._drawing.text(self.x(value), self._bottom + 17.6, text, "center")
+
+    def title_below(self, text: str) -> None:
+        """What the texts under the axes count."""
+        self._drawing.text((self._left + self._right) / 2, self._bottom + 33.6, text, "center")
+
+    def beside(self, ticks: Iterable[tuple[float, str]], *, lines: bool = False) -> None:
+        """Texts at the left of the axes, and lines across them."""
+        for value, text in ticks:
+            y = self.y(value)
+            if lines:
+                self._drawing.line([(self._left, y), (self._right, y)], _GRID, 1)
+            self._drawing.text(self._left - 8.5, y + 4.6, text, "right")
+
+    def base_line(self) -> None:
+        """The line that everything stands on, above what reaches below it."""
+        self._drawing.line([(self._left, self._bottom), (self._right, self._bottom)], _GRID, 1)
+
+    def rectangles(self, rectangles: Iterable[_Rectangle], colour: str) -> None:
+        """Rectangles (left, bottom, width, height), in the coordinates of the numbers."""
+        self._drawing.shape(
+            [
+                _rectangle(self.x(x), self.y(y + height), self.x(x + width), self.y(y))
+                for x, y, width, height in rectangles
+            ],
+            colour,
+        )
 
 
 @cache
@@ -329,8 +395,8 @@ def _matplotlib() -> Any:
         try:
             import matplotlib as mpl
             import matplotlib.backends.backend_svg
-            import matplotlib.figure
-            import matplotlib.style
+            import matplotlib.text
+            import matplotlib.ticker
         finally:
             if before is None:
                 del os.environ["MPLCONFIGDIR"]
@@ -339,52 +405,27 @@ def _matplotlib() -> Any:
     return mpl
 
 
-@contextmanager
-def _figure(width: int, height: int) -> Iterator[Figure]:
-    """A figure whose unit is a pixel, drawn by the library's own defaults, not by this user's."""
-    # The defaults are the process's, as is where the library looks for its own folder.
-    with _DRAWING, (library := _matplotlib()).rc_context():
-        library.rcdefaults()
-        library.rcParams.update(
-            {
-                "svg.fonttype": "none",
-                "svg.hashsalt": "engagement",
-                "font.family": ["DejaVu Sans"],
-                "font.size": _FONT_SIZE,
-                "axes.unicode_minus": False,
-                "path.simplify": False,
-            }
-        )
-        yield library.figure.Figure(
-            figsize=(width / _POINTS_PER_INCH, height / _POINTS_PER_INCH), dpi=_POINTS_PER_INCH
-        )
-
-
 def _svg(
     label: str,
     width: int,
     height: int,
-    draw: Callable[[Figure], None],
+    draw: Callable[[_Drawing], None],
     names: dict[str, str] | None = None,
 ) -> str:
-    with _figure(width, height) as figure:
-        figure.patch.set_visible(False)
-        draw(figure)
-        text = io.StringIO()
-        figure.savefig(
-            text,
-            format="svg",
-            metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")),
-        )
+    text = io.StringIO()
+    # The settings are the process's, and may be this user's own.
+    with _DRAWING, _matplotlib().rc_context(_SETTINGS):
+        drawing = _Drawing(width, height, text)
+        draw(drawing)
+        drawing.finish()
     drawn = text.getvalue()
     body = drawn[drawn.index(">", drawn.index("<svg")) + 1 :]
     body = re.sub(
         r"<!--.*?-->|<defs>.*?</defs>|<metadata>.*?</metadata>", "", body, flags=re.DOTALL
     )
-    body = re.sub(r' (?:id|clip-path)="[^"]*"', "", body)
     body = re.sub(r"-?\d+\.\d{2,}", lambda found: f"{float(found[0]):.1f}".removesuffix(".0"), body)
     body = re.sub(r"font-(?:size|family): [^;]*; ?", "", body)
-    body = re.sub(r' transform="rotate\(-0 [^"]*"', "", body)
+    body = re.sub(r' transform="rotate\(0 [^"]*"', "", body)
     for colour, variable in _VARIABLES.items():
         body = body.replace(colour, f"var({variable})")
     body = re.sub(r"\s*\n\s*", " ", body).replace("> <", "><").strip()
