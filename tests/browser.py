@@ -11,6 +11,7 @@ from pathlib import Path
 from playwright.sync_api import (
     Browser,
     ConsoleMessage,
+    Frame,
     FrameLocator,
     Locator,
     Page,
@@ -96,9 +97,13 @@ class Clicks:
     def reports(self, cadence: Cadence) -> list[str]:
         """The text of each row that the view lists for a cadence."""
         self.page.goto(f"{self._airflow.url}/plugin/engagement")
-        self._frame.get_by_role("link", name=cadence.capitalize(), exact=True).click()
-        self._frame.locator(f'h2[id="{cadence}"]').wait_for()
-        return self._frame.locator("table.reports tbody tr").all_inner_texts()
+        link = self._frame.get_by_role("link", name=cadence.capitalize(), exact=True)
+        # The first page has such a list, too: it is the next one that is read.
+        with self.page.expect_event("framenavigated", _asks_for(f"cadence={cadence}")) as opened:
+            link.click()
+        opened.value.wait_for_load_state()
+        rows: list[str] = opened.value.locator("table.reports tbody tr").all_inner_texts()
+        return rows
 
     def download(self, target: Path) -> None:
         """Click the first archive in the list, and keep what comes."""
@@ -124,6 +129,10 @@ class Clicks:
         self.page.goto(f"{self._airflow.url}/dags/{dag_id}")
         self.page.get_by_test_id("trigger-dag-button").first.click()
         return self.page.get_by_role("dialog").first
+
+
+def _asks_for(query: str) -> Callable[[Frame], bool]:
+    return lambda frame: frame.url.endswith(f"?{query}")
 
 
 def _posted(path: str) -> Callable[[Response], bool]:

@@ -7,6 +7,7 @@ import signal
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,22 @@ from engagement.period import Period
 from engagement.settings import Settings
 from tests.command_line import Runner, caller, runner
 from tests.publish.helpers import Bucket
+from tests.servers.airflow_api import Server, airflow_api
 from tests.servers.faults import Proxy, proxy
 from tests.servers.moto import moto
 from tests.servers.s3 import S3Server
 from tests.servers.swift import swift
 
 GOLDEN = Path(__file__).parent / "golden"
+API_NOW = datetime(2026, 1, 5, 12, 34, 56, 789012, tzinfo=UTC)
+"""What the API takes for the instant of every request."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run each file in one process, and those that share a server in the same one."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,3 +155,25 @@ def moto_faults(moto_server: S3Server) -> Iterator[Proxy]:
     """A proxy before moto."""
     with proxy(moto_server.endpoint) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def shown_bucket(moto_server: S3Server) -> Bucket:
+    """The bucket whose reports `api_server` shows."""
+    return new_bucket(moto_server)
+
+
+@pytest.fixture(scope="session")
+def api_server(shown_bucket: Bucket, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Airflow's API server with the project's plugin, and with no connection.
+
+    It is for files of the group `api_server`: for any other file another one would be started.
+    """
+    environment = {
+        "ENGAGEMENT_CONNECT_TIMEOUT_SECONDS": "2",
+        "ENGAGEMENT_DESTINATION": f"s3://{shown_bucket.name}/base",
+        # Before there is a connection, the library would look for a login on the network.
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    with airflow_api(tmp_path_factory.mktemp("api-server"), API_NOW, environment) as server:
+        yield server

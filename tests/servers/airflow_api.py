@@ -1,4 +1,7 @@
-"""Airflow's API server in a process of its own: the project's plugin, and a login of each role."""
+"""Airflow's API server in a process of its own: the project's plugin, and a login of each role.
+
+No scheduler runs beside it, and its metadata is a file.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from psycopg.conninfo import conninfo_to_dict
 
 from tests.servers.processes import accepts, free_port, running
 
 _ROOT = Path(__file__).resolve().parents[2]
 _ROLES = ("admin", "user", "viewer")
+_METADATA = "airflow.db"
 MOUNTED = "/engagement"
 
 
@@ -38,21 +43,47 @@ class Server:
         with httpx.Client(base_url=self.url, headers=headers, timeout=60) as client:
             yield client
 
+    @property
+    def metadata(self) -> Path:
+        """Airflow's database, a file of SQLite."""
+        return self.folder / _METADATA
+
     def log(self) -> str:
         """What the server has said."""
         return "".join(path.read_text() for path in self.folder.glob("*.log"))
 
+    def connect(self, connection_id: str, **facts: object) -> None:
+        """Keep a connection in Airflow's database, in place of one that has its id."""
+        path = "/api/v2/connections"
+        stored = {"connection_id": connection_id, **facts}
+        with self.client("admin") as admin:
+            answer = admin.patch(f"{path}/{connection_id}", json=stored)
+            if answer.status_code == httpx.codes.NOT_FOUND:
+                answer = admin.post(path, json=stored)
+            answer.raise_for_status()
+
+    def connect_app_database(self, uri: str, **others: object) -> None:
+        """The same for the app's database, on a socket; `others` go before what its URI says."""
+        parts = conninfo_to_dict(uri)
+        facts = {
+            "conn_type": "postgres",
+            "host": parts["host"],
+            "login": parts["user"],
+            "schema": parts["dbname"],
+        }
+        self.connect("app_db", **{**facts, **others})
+
 
 @contextmanager
 def airflow_api(folder: Path, now: datetime, environment: Mapping[str, str]) -> Iterator[Server]:
-    """The server, on a new metadata database with the project's DAGs; for the API it is `now`."""
+    """The server, with the project's DAGs and no connection; for the API it is `now`."""
     port = free_port()
     passwords = folder / "passwords.json"
     passwords.write_text(json.dumps({role: f"{role}-password" for role in _ROLES}))
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW", "ENGAGEMENT"))}
     settings = {
         "AIRFLOW_HOME": str(folder),
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{folder}/airflow.db",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{folder / _METADATA}",
         "AIRFLOW__CORE__DAGS_FOLDER": str(_ROOT / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(_ROOT / "plugins"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
