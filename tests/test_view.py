@@ -6,10 +6,12 @@ import html
 import io
 import json
 import re
+import sqlite3
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -21,17 +23,15 @@ import psycopg
 import pytest
 
 from demo import app_tables, postgres
-from demo.airflow import Home, running
 from demo.prepare import READER, grant_roles
 from engagement import page
-from tests.conftest import GOLDEN, new_bucket
+from tests.conftest import GOLDEN
 from tests.publish.helpers import Bucket, make_archive
+from tests.servers.airflow_api import Server
 from tests.servers.faults import Answer, Proxy, proxy
-from tests.servers.s3 import S3Server
 from tests.test_page import checked, quiet
 
-# Airflow takes its time to start on a busy machine.
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.xdist_group("api_server")
 
 ROOT = Path(__file__).resolve().parent.parent
 ROLES = ("admin", "user", "viewer")
@@ -68,13 +68,20 @@ def zipped(members: dict[str, bytes] | None = None) -> bytes:
 class World:
     """Airflow's API server with the view in it, and what the view shows."""
 
-    url: str
-    tokens: dict[str, str]
+    server: Server
     bucket: Bucket
     faults: Proxy
     folder: Path
     app_uri: str
-    airflow_uri: str
+    other_uri: str
+
+    @property
+    def url(self) -> str:
+        return self.server.url
+
+    @property
+    def tokens(self) -> Mapping[str, str]:
+        return self.server.tokens
 
     def get(
         self, path: str, role: str | None = "user", headers: dict[str, str] | None = None
@@ -95,65 +102,35 @@ class World:
 
 @pytest.fixture(scope="module")
 def served(
+    api_server: Server,
+    shown_bucket: Bucket,
     database_server: postgres.Server,
-    moto_server: S3Server,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[World]:
-    folder = tmp_path_factory.mktemp("view")
     app_uri = database_server.create_database("view_app")
     app_tables.apply_schema(app_uri)
     app_tables.load_csv_folder(app_uri, GOLDEN / "appdb")
     grant_roles(app_uri)
-    bucket = new_bucket(moto_server)
-    home = Home(
-        folder / "airflow",
-        database_server.create_database("view_airflow"),
-        database_server.uri("view_app", READER),
-        settings={
-            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{r}:{r}" for r in ROLES),
-            "ENGAGEMENT_DESTINATION": f"s3://{bucket.name}/base",
-            # Before there is a connection, the library would look for a login on the network.
-            "AWS_EC2_METADATA_DISABLED": "true",
-        },
-    )
-    home.folder.mkdir()
-    passwords = {role: f"{role}-password" for role in ROLES}
-    (home.folder / "passwords.json").write_text(json.dumps(passwords))
-    with (
-        proxy(moto_server.endpoint) as faults,
-        running(home, services=("api-server",)) as airflow,
-    ):
-        tokens = {
-            role: httpx.post(
-                f"{airflow.url}/auth/token", json={"username": role, "password": password}
-            ).json()["access_token"]
-            for role, password in passwords.items()
-        }
-        world = World(airflow.url, tokens, bucket, faults, folder, app_uri, home.database_uri)
-        connect(world)
-        yield world
+    api_server.connect_app_database(database_server.uri("view_app", READER))
+    with proxy(shown_bucket.server.endpoint) as faults:
+        api_server.connect(
+            "aws_default",
+            conn_type="aws",
+            login="key",
+            password=SECRET,
+            extra=json.dumps(
+                {
+                    "region_name": "us-east-1",
+                    "endpoint_url": faults.endpoint,
+                    "config_kwargs": {"s3": {"addressing_style": "path"}},
+                }
+            ),
+        )
+        folder = tmp_path_factory.mktemp("view")
+        yield World(
+            api_server, shown_bucket, faults, folder, app_uri, database_server.uri("postgres")
+        )
     database_server.drop_database("view_app")
-    database_server.drop_database("view_airflow")
-
-
-def connect(world: World) -> None:
-    """Keep the S3 connection where the API server finds it, in Airflow's database."""
-    extra = {
-        "region_name": "us-east-1",
-        "endpoint_url": world.faults.endpoint,
-        "config_kwargs": {"s3": {"addressing_style": "path"}},
-    }
-    httpx.post(
-        f"{world.url}/api/v2/connections",
-        headers={"Authorization": f"Bearer {world.tokens['admin']}"},
-        json={
-            "connection_id": "aws_default",
-            "conn_type": "aws",
-            "login": "key",
-            "password": SECRET,
-            "extra": json.dumps(extra),
-        },
-    ).raise_for_status()
 
 
 @pytest.fixture
@@ -344,6 +321,7 @@ def test_a_long_list_reads_the_records_of_its_page_alone(world: World) -> None:
     for number in (1, 2, 3):
         world.faults.heal()
         pages.append(world.get(f"/engagement/?cadence=daily&page={number}"))
+        assert len(world.faults.asked("GET")) == 1
         assert len(world.faults.asked("HEAD")) == (50, 50, 20)[number - 1]
         assert world.faults.asked("GET", ".zip") == []
 
@@ -388,9 +366,35 @@ def test_an_older_archive_says_that_it_has_no_page(world: World) -> None:
         assert f"This archive holds no {member}: it was made by an older version" in told(response)
 
 
-def test_a_damaged_archive_is_told(world: World) -> None:
-    world.publish(content=b"no zip at all")
+def spoiled(value: bytes, *, local: int, central: int | None, method: int = 0) -> bytes:
+    """An archive of one page with `value` at these places of its two headers, or of one."""
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", method) as opened:
+        opened.writestr("report.html", PAGE * 10)
+    content = bytearray(target.getvalue())
+    for header, place in ((b"PK\x03\x04", local), (b"PK\x01\x02", central)):
+        if place is not None:
+            begin = content.index(header) + place
+            content[begin : begin + len(value)] = value
+    return bytes(content)
 
+
+DAMAGED = {
+    "no zip": b"no zip at all",
+    "encrypted": spoiled(b"\x01", local=6, central=8),
+    "a name that is none": spoiled(b"\x00\x08", local=6, central=8).replace(b"repo", b"\xff" * 4),
+    "unknown compression": spoiled(b"\x63", local=8, central=10),
+    "not deflated": spoiled(b"\x08", local=8, central=10),
+    "not bzip2": spoiled(b"\x0c", local=8, central=10),
+    "not lzma": spoiled(b"\xff" * 8, local=50, central=None, method=zipfile.ZIP_LZMA),
+}
+
+
+@pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED)
+def test_a_damaged_archive_is_told(world: World, content: bytes) -> None:
+    world.publish(content=content)
+
+    assert world.get("/engagement/").status_code == 200
     response = world.get(f"{REPORT}/report.html")
 
     assert response.status_code == 503
@@ -468,16 +472,16 @@ def event(world: World, run: str, **facts: object) -> None:
         "changed": True,
         **facts,
     }
-    with psycopg.connect(world.airflow_uri) as connection:
+    with closing(sqlite3.connect(world.server.metadata)) as connection, connection:
         connection.execute(
             'insert into asset (name, uri, "group", extra, created_at, updated_at)'
             " values ('engagement_report_daily', 'x-engagement://reports/daily', 'asset', '{}',"
-            " now(), now()) on conflict do nothing"
+            " current_timestamp, current_timestamp) on conflict do nothing"
         )
         connection.execute(
             "insert into asset_event (asset_id, extra, source_task_id, source_dag_id,"
             " source_run_id, source_map_index, timestamp)"
-            " select id, %s::json, 'publish', 'engagement_daily', %s, -1, now()"
+            " select id, ?, 'publish', 'engagement_daily', ?, -1, current_timestamp"
             " from asset where name = 'engagement_report_daily'",
             (json.dumps(extra), run),
         )
@@ -591,14 +595,25 @@ def test_what_happened_to_the_fasts_names_no_person(
         [str(yesterday), fast, "Participants reached", "25, 50, 100"],
         [str(yesterday), fast, "First fast joined", "3"],
     ]
+    assert "Days of the time zone UTC." in told(response)
     assert HOSTILE not in response.text
     assert "a title" not in response.text
     assert "an agent" not in response.text
 
 
+def test_only_who_may_ask_the_api_is_told_of_it(world: World, events: Callable[..., None]) -> None:
+    for milestone in range(300):
+        events("fast_participant_milestone", 1, json.dumps({"milestone": milestone}))
+
+    assert "There are more, which are older: the API tells all." in told(world.get("/engagement/"))
+    viewer = told(world.get("/engagement/", "viewer"))
+    assert "There are more, which are older." in viewer
+    assert "API" not in viewer
+
+
 def test_the_database_away_is_told_in_place(world: World) -> None:
     world.publish()
-    with psycopg.connect(world.airflow_uri, autocommit=True) as connection:
+    with psycopg.connect(world.other_uri, autocommit=True) as connection:
         connection.execute("alter database view_app allow_connections false")
         try:
             user, viewer = world.get("/engagement/"), world.get("/engagement/", "viewer")
@@ -641,6 +656,39 @@ def test_wrong_credentials_are_told_without_them(world: World) -> None:
     assert "refuses the credentials" in told(user)
     assert "the API server's log says what to do" in told(viewer)
     assert SECRET not in user.text + viewer.text
+
+
+def test_what_fails_while_it_is_read_ahead_is_one_error_in_the_log(tmp_path: Path) -> None:
+    """And the application is there as if nothing had been read."""
+    script = (
+        "import asyncio, logging, threading\n"
+        "from engagement.rim.web import api, app, view\n"
+        "def warm():\n"
+        "    raise LookupError('unforeseen')\n"
+        "view.warm = api.warm = warm\n"
+        "records = []\n"
+        "app.log.addFilter(lambda record: records.append(record))\n"
+        "async def live():\n"
+        "    before = set(threading.enumerate())\n"
+        "    async with app._lifespan(app.create_app()):\n"
+        "        for thread in set(threading.enumerate()) - before:\n"
+        "            thread.join(60)\n"
+        "        print('serving')\n"
+        "asyncio.run(live())\n"
+        "for record in records:\n"
+        "    print(record.levelname, record.getMessage(), record.exc_info[1])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={"AIRFLOW_HOME": str(tmp_path), "PYTHONPATH": str(ROOT / "plugins"), "PATH": ""},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    lines = [line for line in done.stdout.splitlines() if line.startswith(("serving", "ERROR"))]
+    assert lines == ["serving", *["ERROR nothing was read ahead by __main__.warm unforeseen"] * 2]
+    assert "Traceback" not in done.stderr
 
 
 def test_the_navigation_and_the_tabs_are_registered(world: World) -> None:

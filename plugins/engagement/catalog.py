@@ -84,8 +84,8 @@ class Catalog(Protocol):
     def prefix(self) -> str:
         """The prefix under the destination."""
 
-    def entries(self, cadence: Cadence, file_format: Format) -> list[Entry]:
-        """Every archive of a cadence and format, the newest period first."""
+    def entries(self, cadence: Cadence, file_format: Format | None = None) -> list[Entry]:
+        """Every archive of a cadence in one format, or in any, the newest period first."""
 
     def records(self, entries: Sequence[Entry]) -> list[Record | None]:
         """What is told of each; None where that is missing or damaged."""
@@ -99,17 +99,12 @@ class Catalog(Protocol):
 
 
 def all_entries(
-    catalog: Catalog, cadences: Sequence[Cadence], formats: Sequence[Format]
+    catalog: Catalog, cadences: Sequence[Cadence], file_format: Format | None = None
 ) -> dict[Cadence, list[Entry]]:
-    """Every archive of the cadences in any of the formats, the newest period first."""
-    asked = [(cadence, file_format) for cadence in cadences for file_format in formats]
-    found: dict[Cadence, list[Entry]] = {cadence: [] for cadence in cadences}
+    """Every archive of the cadences in one format, or in any, the newest period first."""
     with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
-        for (cadence, _), entries in zip(
-            asked, pool.map(lambda one: catalog.entries(*one), asked), strict=True
-        ):
-            found[cadence] += entries
-    return {cadence: _newest_first(entries) for cadence, entries in found.items()}
+        found = pool.map(lambda cadence: catalog.entries(cadence, file_format), cadences)
+        return dict(zip(cadences, found, strict=True))
 
 
 def _newest_first(entries: list[Entry]) -> list[Entry]:
@@ -123,16 +118,20 @@ class FolderCatalog:
         self.base = base
         self.prefix = prefix
 
-    def entries(self, cadence: Cadence, file_format: Format) -> list[Entry]:
-        """Every archive of a cadence and format, the newest period first."""
-        folder = self.base / f"{self.prefix}{cadence}/{file_format}"
+    def entries(self, cadence: Cadence, file_format: Format | None = None) -> list[Entry]:
+        """Every archive of a cadence in one format, or in any, the newest period first."""
+        formats = [file_format] if file_format else [*Format]
+        found = (
+            Entry.parse(cadence, one, name) for one in formats for name in self._names(cadence, one)
+        )
+        return _newest_first([entry for entry in found if entry])
+
+    def _names(self, cadence: Cadence, file_format: Format) -> list[str]:
         with self._errors():
             try:
-                names = os.listdir(folder)  # noqa: PTH208  names are all that is wanted
+                return os.listdir(self.base / f"{self.prefix}{cadence}/{file_format}")  # noqa: PTH208  names are all that is wanted
             except FileNotFoundError:
                 return []
-        found = [Entry.parse(cadence, file_format, name) for name in names]
-        return _newest_first([entry for entry in found if entry])
 
     def records(self, entries: Sequence[Entry]) -> list[Record | None]:
         """What is told of each; None where that is missing or damaged."""
@@ -172,13 +171,16 @@ class S3Catalog:
         self.prefix = prefix
         self._bucket = bucket
 
-    def entries(self, cadence: Cadence, file_format: Format) -> list[Entry]:
-        """Every archive of a cadence and format, the newest period first; a request a thousand."""
-        folder = f"{self.prefix}{cadence}/{file_format}/"
+    def entries(self, cadence: Cadence, file_format: Format | None = None) -> list[Entry]:
+        """Every archive of a cadence in one format, or in any, the newest period first.
+
+        A request a thousand: a listing for each format would take one for each that is not used.
+        """
+        folder = f"{self.prefix}{cadence}/{f'{file_format}/' if file_format else ''}"
         found: list[Entry] = []
         with self._bucket.errors.during(f"list s3://{self._bucket.name}/{folder}"):
             pages = self._bucket.client.get_paginator("list_objects_v2").paginate(
-                Bucket=self._bucket.name, Prefix=f"{folder}engagement_"
+                Bucket=self._bucket.name, Prefix=folder
             )
             for page in pages:
                 entries = (Entry.of_key(o["Key"], self.prefix) for o in page.get("Contents", []))

@@ -57,7 +57,7 @@ def bucket_catalog(bucket: Bucket, client: Callable[[], Any] | None = None) -> C
 def test_nothing_is_published_yet(place: tuple[Destination, Catalog]) -> None:
     _, catalog = place
 
-    assert all_entries(catalog, [*Cadence], [*Format]) == {cadence: [] for cadence in Cadence}
+    assert all_entries(catalog, [*Cadence]) == {cadence: [] for cadence in Cadence}
     assert catalog.records([entry("2026-01-01")]) == [None]
     with pytest.raises(FileNotFoundError):
         catalog.open(entry("2026-01-01"))
@@ -75,7 +75,7 @@ def test_what_is_published_is_listed_told_and_read(
     destination.publish(make_archive(tmp_path, cadence="monthly"), replace=False)
     destination.put_document("reconciliation.json", b"{}")
 
-    listed = all_entries(catalog, [*Cadence], [*Format])
+    listed = all_entries(catalog, [*Cadence])
 
     assert listed[Cadence.DAILY] == [entry(day) for day in sorted(days, reverse=True)]
     assert listed[Cadence.MONTHLY] == [entry("2026-01-01", "2026-01-31", "monthly")]
@@ -118,7 +118,7 @@ def test_the_newest_period_comes_first_whatever_the_format(tmp_path: Path) -> No
         (folder / "csv" / name).touch()
     catalog = open_catalog(settings(tmp_path / "reports"), no_s3)
 
-    found = all_entries(catalog, [Cadence.MONTHLY], [*Format])[Cadence.MONTHLY]
+    found = catalog.entries(Cadence.MONTHLY)
 
     assert [(str(one.start), str(one.end), one.format) for one in found] == [
         ("2026-01-01", "2026-01-31", "csv"),
@@ -143,6 +143,30 @@ def test_a_large_bucket_is_listed_in_pages(moto_bucket: Bucket) -> None:
 
     assert [one.start.day for one in found] == [7, 6, 5, 4, 3, 2, 1]
     assert len(pages) == 4
+
+
+def test_one_request_lists_a_cadence_and_none_asks_for_each_archive(
+    moto_bucket: Bucket, moto_faults: Proxy
+) -> None:
+    client = moto_bucket.server.client()
+    first = date(2026, 1, 1)
+    for number in range(60):
+        day, file_format = first + timedelta(days=number), [*Format][number % len(Format)]
+        key = f"daily/{file_format}/engagement_{day}_to_{day}.zip"
+        client.put_object(Bucket=moto_bucket.name, Key=f"base/engagement-reports/{key}", Body=b"")
+    catalog = bucket_catalog(moto_bucket, moto_bucket.server.at(moto_faults.endpoint).client)
+
+    everything = all_entries(catalog, [*Cadence])
+
+    assert [one.start for one in everything[Cadence.DAILY]] == [
+        first + timedelta(days=number) for number in reversed(range(60))
+    ]
+    assert len(moto_faults.requests) == len(Cadence)
+    moto_faults.heal()
+    some = all_entries(catalog, [Cadence.DAILY], Format.CSV)
+    assert {one.format for one in some[Cadence.DAILY]} == {Format.CSV}
+    assert len(some[Cadence.DAILY]) == 20
+    assert len(moto_faults.requests) == 1
 
 
 def test_a_member_is_read_without_the_rest(
@@ -262,7 +286,7 @@ def test_a_bucket_that_does_not_exist_is_told(moto_bucket: Bucket) -> None:
     missing = open_catalog(settings("s3://no-such-bucket"), moto_bucket.server.client)
 
     with pytest.raises(ConfigurationError, match="has no bucket 'no-such-bucket'"):
-        all_entries(missing, [*Cadence], [*Format])
+        all_entries(missing, [*Cadence])
 
 
 def test_a_server_that_is_away_is_told(moto_bucket: Bucket) -> None:

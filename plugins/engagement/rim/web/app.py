@@ -6,7 +6,8 @@ runs in any page, whatever text got into it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, MutableMapping
+import logging
+from collections.abc import AsyncIterator, Callable, MutableMapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from threading import Thread
@@ -25,6 +26,8 @@ from engagement.rim.web.guard import MAY_READ
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
+
+log = logging.getLogger(__name__)
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data: 'self'; frame-src 'self'; "
@@ -60,8 +63,16 @@ class _SecurityHeaders:
 async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
     """Reads ahead what takes its time, beside everything else that the server does."""
     for warm in (view.warm, api.warm):
-        Thread(target=warm, daemon=True).start()
+        Thread(target=_read_ahead, args=[warm], daemon=True).start()
     yield
+
+
+def _read_ahead(warm: Callable[[], None]) -> None:
+    """Whatever fails here fails again for whoever asks, who is told then."""
+    try:
+        warm()
+    except Exception:
+        log.exception("nothing was read ahead by %s.%s", warm.__module__, warm.__qualname__)
 
 
 def create_app() -> FastAPI:

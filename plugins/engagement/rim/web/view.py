@@ -7,6 +7,7 @@ destination and the app's database when it is asked for.
 from __future__ import annotations
 
 import logging
+import lzma
 import os
 import zipfile
 import zlib
@@ -51,6 +52,17 @@ MEMBERS = {REPORT_PAGE, DATA_QUALITY_PAGE}
 STORED_PAGE_POLICY = (
     "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
     "frame-ancestors 'self'; form-action 'none'; base-uri 'none'"
+)
+# What opening and reading a zip file raises whose bytes are not as they were written: also of
+# encryption and compressions that no report uses, of names, positions and a disk's bad blocks.
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    OSError,
 )
 # Far above any page that the report makes.
 _MEMBER_BYTES = 16 << 20
@@ -184,7 +196,7 @@ CatalogDep = Annotated[Catalog, Depends(_opened_catalog)]
 def warm() -> None:
     """Looks at the newest reports, so that the first to look need not wait for libraries."""
     try:
-        all_entries(catalog(load()), [*Cadence], [*Format])
+        all_entries(catalog(load()), [*Cadence])
     except EngagementError as error:
         log.warning("the published reports were not listed: %s", one_line(error))
 
@@ -211,9 +223,8 @@ def index(
     if cadence not in {"", *Cadence} or format not in {"", *Format}:
         raise _not_found("There is no such cadence or format.")
     cadences = [Cadence(cadence)] if cadence else [*Cadence]
-    formats = [Format(format)] if format else [*Format]
     with _answering(may_trigger):
-        entries = all_entries(found, cadences, formats)
+        entries = all_entries(found, cadences, Format(format) if format else None)
         pages = 1
         number = int(page) if page.isdecimal() and page.isascii() and len(page) < 10 else 0
         if cadence:
@@ -228,10 +239,11 @@ def index(
         newest = None if cadence else _newest(sections)
         newest_has_page = newest is not None and _has_page(found, newest.entry)
     recent = recent_events.Recent([], cut=False)
-    failure = ""
+    timezone = failure = ""
     if not cadence:
         try:
             settings = load()
+            timezone = settings.timezone
             recent = recent_events.read(app_database(CONNECTION_ID), settings, datetime.now(UTC))
         except EngagementError as error:
             failure = _told("app's database", error, may_trigger)
@@ -253,6 +265,7 @@ def index(
         events_cut=recent.cut,
         events_failure=failure,
         days=recent_events.DAYS,
+        timezone=timezone,
     )
 
 
@@ -267,7 +280,7 @@ def _has_page(found: Catalog, entry: Entry) -> bool:
     try:
         with found.open(entry) as file, zipfile.ZipFile(file) as opened:
             return REPORT_PAGE in opened.namelist()
-    except (FileNotFoundError, zipfile.BadZipFile):
+    except _DAMAGED:
         return False
 
 
@@ -337,7 +350,7 @@ def stored_page(
             f"This archive holds no {member}: it was made by an older version. Run the report of "
             "the same days again to get one that does."
         ) from None
-    except (zipfile.BadZipFile, zlib.error, EOFError):
+    except _DAMAGED:
         raise HTTPException(
             HTTPStatus.SERVICE_UNAVAILABLE,
             "This archive is damaged: restore it, or run the report again with replace.",
@@ -356,7 +369,7 @@ def dag_tab(
     if cadence is None:
         return _page(request, "message", title="No reports", text=_NOT_OURS)
     with _answering(may_trigger):
-        entries = all_entries(found, [cadence], [*Format])[cadence]
+        entries = found.entries(cadence)
         rows = _rows(found, entries[:PAGE_ROWS])
     return _page(
         request,
