@@ -407,6 +407,24 @@ def test_the_page_is_inert_and_needs_no_network() -> None:
         assert policies == ["default-src 'none'; style-src 'unsafe-inline'; img-src data:"]
 
 
+def test_every_table_is_named_by_its_heading() -> None:
+    pages = [page.report(busy()), page.data_quality(checked())]
+    for text in pages:
+        elements = Parsed(text).elements
+        headings = [
+            attributes["id"]
+            for tag, attributes in elements
+            if re.match("h[1-6]", tag) and attributes
+        ]
+        assert len(headings) == len(set(headings))
+        named = [
+            attributes.get("aria-labelledby") for tag, attributes in elements if tag == "table"
+        ]
+        assert named
+        assert len(named) == len(set(named))
+        assert set(named) <= set(headings)
+
+
 def test_hostile_names_are_text() -> None:
     """The same elements with the same attributes as with a plain name; in the tables, all of it."""
     plain, hostile = (Parsed(page.report(many(names, 40))) for names in (("Fast",), HOSTILE))
@@ -511,19 +529,30 @@ def test_a_period_without_anything() -> None:
     assert "- Nothing, by the rules below.\n" in page.summary(quiet())
 
 
-def test_a_single_day_and_a_single_fast() -> None:
+def one_fast(period: Period, **changes: Any) -> Facts:
+    """The facts of a period in which one user joined the only fast."""
+    return quiet(
+        period,
+        joins=Change(1, 0),
+        fasts=(Fast(7, "Fast", "Church", 1, 1, 0),),
+        top_fasts=(("Fast", 1),),
+        **changes,
+    )
+
+
+def one_day() -> Facts:
+    """The facts of one day, with one of everything."""
     day = Period.parse("2026-01-01", "2026-01-01")
-    one = Fast(7, "Fast", "Church", 1, 1, 0)
-    hours = tuple((0,) * 12 + (3,) + (0,) * 11 if n == 3 else (0,) * 24 for n in range(7))
-    made = quiet(
+    return one_fast(
         day,
         registrations=((day.start, 1),),
-        fasts=(one,),
-        top_fasts=(("Fast", 1),),
         cohorts=(Cohort("2026-W01", date(2025, 12, 29), 1, 1, 100.0, 0),),
-        hours=hours,
+        hours=tuple((0,) * 12 + (3,) + (0,) * 11 if n == 3 else (0,) * 24 for n in range(7)),
     )
-    text = page.report(made)
+
+
+def test_a_single_day_and_a_single_fast() -> None:
+    text = page.report(one_day())
     parsed = Parsed(text)
     assert parsed.table("Day", "Registrations") == [["2026-01-01", "1"]]
     assert parsed.table(*FLOW) == [["Fast Church", "1", "0", "1"]]
@@ -720,6 +749,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     found = {}
     for name, of_period in (
         ("nothing", quiet()),
+        ("day", one_day()),
+        ("fast", one_fast(WEEK)),
         ("hostile", many(HOSTILE, 40)),
         ("busy", busy()),
     ):
@@ -728,7 +759,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return found
 
 
-@pytest.mark.parametrize("period", ["nothing", "hostile", "busy"])
+@pytest.mark.parametrize("period", ["nothing", "day", "fast", "hostile", "busy"])
 @pytest.mark.parametrize("look", LOOKS)
 def test_the_pages_open_in_a_browser(
     look: str, period: str, chromium: Browser, written: dict[str, Path]
@@ -756,6 +787,24 @@ def test_the_pages_open_in_a_browser(
             assert (brightness(ink) > brightness(paper)) == (look == "dark")
     assert requests == opened
     assert complaints == []
+
+
+def test_paper_gets_the_tables_that_were_opened(
+    chromium: Browser, written: dict[str, Path]
+) -> None:
+    with chromium.new_context(**LOOKS["print"]) as context:
+        tab = context.new_page()
+        tab.emulate_media(media="print")
+        tab.goto((written["day"] / archive.REPORT_PAGE).as_uri())
+        tables = tab.locator("figure details table")
+        assert [table.is_visible() for table in tables.all()] == [False] * tables.count()
+        tab.evaluate("document.querySelector('details').open = true")
+        assert [table.is_visible() for table in tables.all()].count(True) == 1
+        assert tables.first.is_visible()
+        tab.goto((written["busy"] / archive.DATA_QUALITY_PAGE).as_uri())
+        checks = tab.locator("table")
+        assert checks.count() > 0
+        assert all(table.is_visible() for table in checks.all())
 
 
 def brightness(colour: str) -> float:

@@ -258,7 +258,7 @@ def _summed(days: Sequence[tuple[date, int]]) -> tuple[_Unit, list[tuple[date, i
 
 
 def _top_fasts(facts: Facts) -> Chart:
-    title = "Fasts that most users joined"
+    title = "Fasts with most joins"
     if not facts.top_fasts:
         return Chart(title, ["Nobody joined a fast in this period."])
     bars = [(name, (joins,)) for name, joins in facts.top_fasts]
@@ -273,7 +273,8 @@ def _top_fasts(facts: Facts) -> Chart:
     )
     rows = [[charts.plain(name), f"{joins:,}"] for name, joins in facts.top_fasts]
     text = [
-        f"Join events in the period, of the {counted(len(bars), 'fast')} with most."
+        f"Join events in the period, of the {counted(len(bars), 'fast')} with most; a user can "
+        "join a fast more than once."
         if len(bars) > 1
         else "Join events in the period, of the one fast that anybody joined.",
     ]
