@@ -22,7 +22,6 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
-from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
 from schemathesis.checks import CHECKS, load_all_checks
 
@@ -34,10 +33,12 @@ from engagement.errors import TemporaryError, UsageError
 from engagement.event_reader import Event, Filters, Position
 from engagement.period import local_date, parse_timezone
 from engagement.settings import Settings
-from tests.conftest import GOLDEN
-from tests.servers.airflow_api import MOUNTED, Server, airflow_api
+from tests.conftest import API_NOW, GOLDEN
+from tests.servers.airflow_api import MOUNTED, Server
 
-NOW = datetime(2026, 1, 5, 12, 34, 56, 789012, tzinfo=UTC)
+pytestmark = pytest.mark.xdist_group("api_server")
+
+NOW = API_NOW
 TIED = datetime(2026, 1, 4, 8, tzinfo=UTC)
 ADDRESS, AGENT = "203.0.113.77", "planted-agent/9"
 API = f"{MOUNTED}/api"
@@ -290,13 +291,21 @@ def test_any_other_position_is_refused(text: str) -> None:
         Position.parse(text)
 
 
+@pytest.mark.parametrize("batch", [5000, 100])
 @pytest.mark.parametrize("filters", ASKED, ids=str)
 def test_csv_is_the_same_events(
-    filters: Filters, address: Address, settings: Settings, connection: psycopg.Connection
+    filters: Filters,
+    batch: int,
+    address: Address,
+    settings: Settings,
+    connection: psycopg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with event_reader.reading_all(address, settings) as streaming:
-        batches = event_reader.all_events(streaming, filters, "UTC")
-        text = event_reader.CSV_HEADER + "".join(map(event_reader.as_csv, batches))
+    """However many batches they come in."""
+    monkeypatch.setattr(event_reader, "_BATCH", batch)
+    monkeypatch.setattr(event_reader, "WALK", 2 * batch)
+    batches = event_reader.all_events(address, settings, filters)
+    text = event_reader.CSV_HEADER + "".join(map(event_reader.as_csv, batches))
     told = list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
     listed = [one for page in pages(connection, filters, "UTC", 500) for one in page.events]
     assert len(told) == len(listed)
@@ -309,6 +318,41 @@ def test_csv_is_the_same_events(
         assert {name: cells[name].removeprefix("'") for name in plain} == plain
         assert datetime.fromisoformat(cells["timestamp"]) == one.timestamp
         assert json.loads(cells["data"].removeprefix("'")) == one.data
+
+
+def test_all_events_begin_where_they_began(
+    uri: str,
+    address: Address,
+    settings: Settings,
+    rows: list[Row],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What happens meanwhile is not told, and nothing is told twice or left out for it."""
+    monkeypatch.setattr(event_reader, "_BATCH", 100)
+    batches = event_reader.all_events(address, settings, Filters())
+    told = [one.id for one in next(batches)]
+    newest = rows[0]["timestamp"]
+    try:
+        for number, batch in enumerate(batches):
+            plant(uri, at=newest + number * HOUR, title="added later")
+            told += [one.id for one in batch]
+    finally:
+        with psycopg.connect(uri) as owner:
+            owner.execute("delete from events_event where title = 'added later'")
+    assert told == [row["id"] for row in rows]
+
+
+def test_each_batch_has_its_own_time(
+    uri: str, address: Address, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_reader, "_BATCH", 100)
+    quick = settings.model_copy(update={"api_timeout_seconds": 1})
+    batches = event_reader.all_events(address, quick, Filters())
+    assert len(next(batches)) == 100
+    with psycopg.connect(uri) as owner:
+        owner.execute("lock table events_event in access exclusive mode")
+        with pytest.raises(TemporaryError, match="longer than its 1 s"):
+            next(batches)
 
 
 def test_a_cell_is_as_in_the_datasets(tmp_path: Path) -> None:
@@ -404,21 +448,56 @@ def test_statistics_are_a_plain_count(
     assert len(types.event_types) == 29
 
 
-def test_recent_milestones_name_nobody(
-    connection: psycopg.Connection, address: Address, settings: Settings, uri: str
-) -> None:
-    closed = event_reader.closed_days(address, settings, NOW)
-    recent = event_reader.statistics(connection, closed, "UTC", NOW).recent_milestones
-    with psycopg.connect(uri) as owner:
-        users = owner.execute(
+@pytest.fixture
+def reached(uri: str) -> Iterator[list[tuple[str, datetime]]]:
+    """Every milestone of users, some of them at the edges of days, of the last 30 and of `NOW`."""
+    micro = timedelta.resolution
+    edges = [
+        NOW.replace(hour=hour, minute=0, second=0, microsecond=0) - timedelta(days=days)
+        for days in (0, 1, 2, 29, 30)
+        for hour in (0, 8, 20)
+    ]
+    planted = [NOW, NOW + micro, *(at + n * micro for at in edges for n in (-1, 0, 0))]
+    with psycopg.connect(uri, autocommit=True) as owner:
+        for number, at in enumerate(planted):
+            owner.execute(
+                "insert into events_usermilestone (user_id, milestone_type, achieved_at, data)"
+                " values (%s, %s, %s, '{}')",
+                (1 + number, f"planted {number % 2}", at),
+            )
+        yield owner.execute(
             "select milestone_type, achieved_at from events_usermilestone"
-            " order by achieved_at desc, id desc limit 10"
         ).fetchall()
-    assert [(one.kind, one.reached_at) for one in recent.users] == users
+        owner.execute("delete from events_usermilestone where milestone_type like 'planted%'")
+
+
+@pytest.mark.parametrize("timezone", ["UTC", "America/Los_Angeles", "Asia/Yerevan"])
+def test_recent_milestones_name_nobody(
+    timezone: str,
+    reached: list[tuple[str, datetime]],
+    connection: psycopg.Connection,
+    address: Address,
+    settings: Settings,
+) -> None:
+    settings = settings.model_copy(update={"timezone": timezone})
+    closed = event_reader.closed_days(address, settings, NOW)
+    recent = event_reader.statistics(connection, closed, timezone, NOW).recent_milestones
+    zone = parse_timezone(timezone)
+    today = local_date(NOW, zone)
+    counts = Counter(
+        (local_date(at, zone), kind)
+        for kind, at in reached
+        if at <= NOW and local_date(at, zone) > today - timedelta(days=30)
+    )
+    newest_first = sorted(counts, key=lambda one: (-one[0].toordinal(), one[1]))
+    assert [(one.day, one.kind, one.users) for one in recent.users] == [
+        (*one, counts[one]) for one in newest_first
+    ]
+    assert len(reached) > sum(counts.values()) > len(counts) > 5
     assert {one.threshold for one in recent.fasts} == {None, 25, 50}
     assert {one.fast_id: one.fast for one in recent.fasts}.items() >= {999_999: None}.items()
     assert all(one.reached_at == TIED for one in recent.fasts)
-    assert not {"user", "user_id"} & {*asdict(recent.users[0]), *asdict(recent.fasts[0])}
+    assert not {"user", "user_id", "reached_at"} & {*asdict(recent.users[0])}
 
 
 @pytest.mark.parametrize("age", [timedelta(0), timedelta(hours=23)])
@@ -588,23 +667,10 @@ def test_a_query_of_the_api_is_cut_off(address: Address, settings: Settings) -> 
 
 
 @pytest.fixture(scope="module")
-def server(
-    address: Address, uri: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
+def server(api_server: Server, address: Address) -> Server:
     """The API in Airflow's API server, with the app's database as a connection stored there."""
-    folder = tmp_path_factory.mktemp("api")
-    with airflow_api(folder, NOW, {"ENGAGEMENT_CONNECT_TIMEOUT_SECONDS": "2"}) as server:
-        parts = conninfo_to_dict(address.conninfo)
-        with server.client("admin") as admin:
-            stored = {
-                "connection_id": "app_db",
-                "conn_type": "postgres",
-                "host": parts["host"],
-                "login": parts["user"],
-                "schema": parts["dbname"],
-            }
-            admin.post("/api/v2/connections", json=stored).raise_for_status()
-        yield server
+    api_server.connect_app_database(address.conninfo)
+    return api_server
 
 
 @pytest.fixture(scope="module")
@@ -773,23 +839,30 @@ def test_checking_milestones_starts_a_run(client: httpx.Client, server: Server) 
         assert client.post(f"{API}{CHECK}", **options).status_code == 422
 
 
-def test_who_stops_reading_leaves_no_query(client: httpx.Client, uri: str) -> None:
-    """However much there was to come."""
+OLD = "timestamp = '2020-01-01Z'"
+PLAIN = {"Accept-Encoding": "identity"}
+
+
+@pytest.fixture(scope="module")
+def owner(uri: str) -> Iterator[psycopg.Connection]:
     with closing(psycopg.connect(uri, autocommit=True)) as owner:
-        owner.execute(
-            "insert into events_event (title, description, data, timestamp, user_agent, created_at,"
-            " event_type_id) select repeat('x', 250), repeat('y', 9000), '{}', %(at)s, '', %(at)s,"
-            " (select min(id) from events_eventtype) from generate_series(1, 20000)",
-            {"at": datetime(2020, 1, 1, tzinfo=UTC)},
-        )
-        try:
-            with client.stream("GET", f"{API}/events.csv") as answer:
-                lines = answer.iter_lines()
-                assert next(lines).startswith("id,timestamp")
-                assert reading(owner) == 1
-            wait_for(lambda: reading(owner) == 0)
-        finally:
-            owner.execute("delete from events_event where timestamp = '2020-01-01Z'")
+        yield owner
+
+
+@pytest.fixture
+def old(owner: psycopg.Connection) -> Iterator[list[int]]:
+    """The ids of many events with long texts, the oldest last: more than are sent unless read."""
+    owner.execute(
+        "insert into events_event (title, description, data, timestamp, user_agent, created_at,"
+        " event_type_id) select '', (select string_agg(md5(row || ' ' || n), '')"
+        " from generate_series(1, 125) as n), '{}', %(at)s, '', %(at)s,"
+        " (select min(id) from events_eventtype) from generate_series(1, 20000) as row",
+        {"at": datetime(2020, 1, 1, tzinfo=UTC)},
+    )
+    yield [
+        key for (key,) in owner.execute(f"select id from events_event where {OLD} order by id desc")
+    ]
+    owner.execute(f"delete from events_event where {OLD}")
 
 
 def reading(owner: psycopg.Connection) -> int:
@@ -800,31 +873,91 @@ def reading(owner: psycopg.Connection) -> int:
     return int(row[0])
 
 
+def test_who_reads_slowly_holds_no_connection(
+    client: httpx.Client, owner: psycopg.Connection, old: list[int], rows: list[Row]
+) -> None:
+    """And goes on with what is there by then."""
+    with client.stream("GET", f"{API}/events.csv", headers=PLAIN) as answer:
+        lines = answer.iter_lines()
+        assert next(lines).startswith("id,timestamp")
+        wait_for(lambda: reading(owner) == 0)
+        with owner.transaction():
+            # Granted to nobody while another transaction has read the table and goes on.
+            owner.execute("set local lock_timeout = '20s'")
+            owner.execute("lock table events_event in access exclusive mode")
+            owner.execute("delete from events_event where id = %s", (old[-1],))
+        told = [int(cells[0]) for cells in csv.reader(f"{line}\n" for line in lines)]
+    assert told[-len(old) + 1 :] == old[:-1]
+    assert len(told) == len(rows) + len(old) - 1
+
+
+def test_who_stops_reading_ends_it(
+    client: httpx.Client, server: Server, owner: psycopg.Connection, old: list[int]
+) -> None:
+    """However much there was to come."""
+
+    def finished() -> int:
+        return server.log().count("path=/engagement/api/events.csv")
+
+    def connections() -> int:
+        row = owner.execute(
+            "select sessions from pg_stat_database where datname = current_database()"
+        ).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    finished_before, connections_before = finished(), connections()
+    with client.stream("GET", f"{API}/events.csv", headers=PLAIN) as answer:
+        assert next(answer.iter_lines()).startswith("id,timestamp")
+    wait_for(lambda: finished() > finished_before and reading(owner) == 0)
+    assert connections() - connections_before < len(old) // 5000
+
+
+@pytest.mark.parametrize("encoding", ["identity", "gzip"])
+def test_a_stream_that_fails_is_cut_off(
+    encoding: str,
+    client: httpx.Client,
+    server: Server,
+    uri: str,
+    owner: psycopg.Connection,
+    old: list[int],
+) -> None:
+    """A part must not look like the whole."""
+    headers = {"Accept-Encoding": encoding}
+    with client.stream("GET", f"{API}/events.csv", headers=headers) as answer:
+        assert answer.headers.get("content-encoding", "identity") == encoding
+        chunks = answer.iter_bytes()
+        assert next(chunks).startswith(b"id,timestamp")
+        try:
+            owner.execute(f"revoke select on events_event from {READER}")
+            with pytest.raises(httpx.RemoteProtocolError, match="incomplete chunked read"):
+                sum(map(len, chunks))
+        finally:
+            grant_roles(uri)
+    assert "events.csv was cut off: the role of the connection app_db may not" in server.log()
+
+
 @pytest.mark.parametrize(
     "change", [{"host": "/nowhere"}, {"conn_type": "mysql"}, {"schema": "no_such"}]
 )
 def test_without_the_database_it_is_unavailable(
-    change: dict[str, str], server: Server, client: httpx.Client
+    change: dict[str, str], server: Server, client: httpx.Client, address: Address
 ) -> None:
-    with server.client("admin") as admin:
-        stored = admin.get("/api/v2/connections/app_db").json()
-        kept = {
-            name: stored[name] for name in ("connection_id", "conn_type", "host", "login", "schema")
-        }
-        admin.patch("/api/v2/connections/app_db", json={**kept, **change}).raise_for_status()
-        try:
-            for path in (*COUNTS, *PERSONAL):
-                answer = client.get(API + path)
-                assert answer.status_code == 503, path
-                told = answer.json()["detail"]
-                assert told.startswith("The app's database ")
-                assert told.count(".") == 1
-                assert not any(word in told for word in ("nowhere", READER, "no_such", "mysql"))
-            assert client.post(f"{API}{CHECK}").status_code == 503
-        finally:
-            admin.patch("/api/v2/connections/app_db", json=kept).raise_for_status()
+    traced = server.log().count("Traceback")
+    server.connect_app_database(address.conninfo, **change)
+    try:
+        for path in (*COUNTS, *PERSONAL):
+            answer = client.get(API + path)
+            assert answer.status_code == 503, path
+            told = answer.json()["detail"]
+            assert told.startswith("The app's database ")
+            assert told.count(".") == 1
+            assert not any(word in told for word in ("nowhere", READER, "no_such", "mysql"))
+        assert client.post(f"{API}{CHECK}").status_code == 503
+    finally:
+        server.connect_app_database(address.conninfo)
     assert client.get(f"{API}/stats").status_code == 200
-    assert "Traceback" not in server.log()
+    assert server.log().count("Traceback") == traced
 
 
 @pytest.fixture(scope="module")

@@ -73,6 +73,7 @@ def test_page_holds_the_medians_and_the_worst_peak() -> None:
             burst=Burst(500, 100_000, 6.25),
             api=Api(
                 [Answer("/stats", 0.0421, ["Index Only Scan"]), Answer("/events", 0.015, [])],
+                first_count_seconds=4.25,
                 closed_days_seconds=1.5,
                 closed_fast_seconds=0.2,
                 first_line_seconds=0.03,
@@ -91,7 +92,9 @@ def test_page_holds_the_medians_and_the_worst_peak() -> None:
     assert "```\nIndex Scan\n```" in page
     assert "| /stats | 42 ms |" in page
     assert "| the slowest request, /stats | **42 ms** | under 300 ms |" in page
-    assert "| first line after 30 ms, then 32,100 a second |" in page
+    assert "just after a start | 4.2 s |" in page
+    assert "beside the requests | 1.5 s |" in page
+    assert "| first line after 30 ms, 32,100 a second |" in page
     assert "<details><summary>/stats</summary>\n\n```\nIndex Only Scan\n```" in page
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -19,6 +20,15 @@ def folder() -> Path:
 def read(name: str) -> str:
     """The text of the SQL file `name`, such as `extract/users`, without a closing semicolon."""
     return (folder() / f"{name}.sql").read_text(encoding="utf-8").strip().removesuffix(";")
+
+
+def over(relations: Mapping[str, str], name: str) -> str:
+    """The query of the file `name`, with what it reads by the names of `relations`: their files.
+
+    The planner sees each as if it stood where it is read, as it would see a view.
+    """
+    views = (f"{view} as not materialized (\n{read(file)}\n)" for view, file in relations.items())
+    return f"with {', '.join(views)}\n{read(name)}"
 
 
 def names(subfolder: str) -> list[str]:

@@ -77,7 +77,9 @@ def read(address: Address, settings: Settings, now: datetime) -> Recent:
             queries.read("view/recent_event_types"), {"codes": [*_HAPPENED]}
         ).fetchall()
         parameters["type_ids"] = [type_id for _, type_id in types]
-        rows = connection.execute(queries.read("view/recent_events"), parameters).fetchall()
+        rows = connection.execute(
+            queries.over({"fasts": "events/fasts"}, "view/recent_events"), parameters
+        ).fetchall()
     told = [_told(days[number - 1].date, *others) for number, *others in rows]
     events = [
         RecentEvents(day, what, fast, tuple(n for *_, numbers in several for n in numbers))

@@ -1,8 +1,13 @@
--- Grain: one row a milestone that a user reached, the newest first; nothing tells whose. Key: none.
--- Reads through the index on achieved_at.
+-- Grain: one row a day and a kind of milestone, the newest day first. Key: (day, kind).
+-- Days are counted from 1, by their first instants `starts`. Who reached it is not told: a user
+-- reaches a kind once, and is counted.
+-- Reads the milestones of the days asked for through the index on (achieved_at).
 select
+    width_bucket(achieved_at, %(starts)s::timestamptz[]) as day,
     milestone_type as kind,
-    achieved_at as reached_at
+    count(*) as users
 from events_usermilestone
-order by achieved_at desc, id desc
+where achieved_at >= (%(starts)s::timestamptz[])[1] and achieved_at < %(until)s
+group by day, kind
+order by day desc, kind asc
 limit %(page_size)s

@@ -7,13 +7,8 @@ select
             then (
                 select count(*)
                 from (
-                    select from events_event
-                    where
-                        content_type_id = %(content_type_id)s
-                        and object_id = %(object_id)s
-                        and (%(start)s::timestamptz is null or timestamp >= %(start)s)
-                        and (%(end)s::timestamptz is null or timestamp < %(end)s)
-                        and (%(after)s::timestamptz is null or timestamp <= %(after)s)
+                    select from in_time
+                    where content_type_id = %(content_type_id)s and object_id = %(object_id)s
                     order by timestamp desc
                     limit %(budget)s
                 ) as passed
@@ -24,12 +19,8 @@ select
             then (
                 select count(*)
                 from (
-                    select from events_event
-                    where
-                        user_id = %(user_id)s
-                        and (%(start)s::timestamptz is null or timestamp >= %(start)s)
-                        and (%(end)s::timestamptz is null or timestamp < %(end)s)
-                        and (%(after)s::timestamptz is null or timestamp <= %(after)s)
+                    select from in_time
+                    where user_id = %(user_id)s
                     order by timestamp desc
                     limit %(budget)s
                 ) as passed
@@ -40,12 +31,8 @@ select
             then (
                 select count(*)
                 from (
-                    select from events_event
-                    where
-                        event_type_id = %(event_type_id)s
-                        and (%(start)s::timestamptz is null or timestamp >= %(start)s)
-                        and (%(end)s::timestamptz is null or timestamp < %(end)s)
-                        and (%(after)s::timestamptz is null or timestamp <= %(after)s)
+                    select from in_time
+                    where event_type_id = %(event_type_id)s
                     order by timestamp desc
                     limit %(budget)s
                 ) as passed
@@ -54,11 +41,7 @@ select
     (
         select count(*)
         from (
-            select from events_event
-            where
-                (%(start)s::timestamptz is null or timestamp >= %(start)s)
-                and (%(end)s::timestamptz is null or timestamp < %(end)s)
-                and (%(after)s::timestamptz is null or timestamp <= %(after)s)
+            select from in_time
             order by timestamp desc
             limit %(budget)s
         ) as passed

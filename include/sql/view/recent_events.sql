@@ -4,21 +4,29 @@
 -- Reads the types' events of the days asked for through the index on (event_type_id, timestamp):
 -- the type ids are literals, so that the planner knows how few these types' events are. The content
 -- type is looked at last, for its index holds millions.
-with happened as materialized (
-    select
-        event_type_id,
-        content_type_id,
-        object_id,
-        timestamp,
-        data
-    from events_event
-    where
-        event_type_id = any(%(type_ids)s)
-        and timestamp >= (%(starts)s::timestamptz[])[1]
-        and timestamp < %(until)s
-),
+select
+    recent.day,
+    recent.code,
+    recent.fast_id,
+    fasts.label as fast,
+    recent.milestone_type,
+    recent.participants,
+    recent.events
+from (
+    with happened as materialized (
+        select
+            event_type_id,
+            content_type_id,
+            object_id,
+            timestamp,
+            data
+        from events_event
+        where
+            event_type_id = any(%(type_ids)s)
+            and timestamp >= (%(starts)s::timestamptz[])[1]
+            and timestamp < %(until)s
+    )
 
-recent as (
     select
         width_bucket(happened.timestamp, %(starts)s::timestamptz[]) as day,
         event_type.code,
@@ -33,18 +41,8 @@ recent as (
     inner join django_content_type as target on happened.content_type_id = target.id
     where target.app_label = 'hub' and target.model = 'fast'
     group by day, event_type.code, fast_id, milestone_type, participants
-)
-
-select
-    recent.day,
-    recent.code,
-    recent.fast_id,
-    fast.name || coalesce(' (' || nullif(fast.year, 0) || ')', '') as fast,
-    recent.milestone_type,
-    recent.participants,
-    recent.events
-from recent
-left join hub_fast as fast on recent.fast_id = fast.id
+) as recent
+left join fasts on recent.fast_id = fasts.fast_id
 order by
     recent.day desc,
     recent.code asc,

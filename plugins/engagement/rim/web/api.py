@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -17,7 +17,6 @@ from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
-import anyio
 import psycopg
 from airflow.api_fastapi.app import API_ROOT_PATH
 from airflow.api_fastapi.common.dagbag import create_dag_bag
@@ -27,7 +26,6 @@ from airflow.api_fastapi.core_api.routes.public.dag_run import trigger_dag_run
 from airflow.api_fastapi.core_api.security import GetUserDep
 from airflow.api_fastapi.logging.decorators import action_logging
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Path, Query, Request, status
-from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -53,7 +51,7 @@ from engagement.rim.web.guard import MAY_READ, MAY_TRIGGER, MAY_TRIGGER_EVENTS
 from engagement.settings import Settings, load
 
 if TYPE_CHECKING:
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import Send
 
 log = logging.getLogger(__name__)
 
@@ -247,38 +245,37 @@ def all_events_as_csv(asked: Annotated[_AskedOfAll, Query()]) -> StreamingRespon
     """Every event that matches, newest first, as a stream of any length.
 
     UTF-8, lines ended by LF, null as the empty field and the empty text as `""`. A cell that a
-    spreadsheet would run as a formula begins with an apostrophe.
+    spreadsheet would run as a formula begins with an apostrophe. It begins with the event that is
+    the newest when you ask; what is added or deleted further down before you have come there is
+    told as it then is. Where the database fails on the way the connection is cut off.
     """
-    return _CsvResponse(_csv(asked.filters(asked.user_id)))
-
-
-def _csv(filters: Filters) -> Generator[bytes]:
     settings = load()
-    with event_reader.reading_all(app_database(CONNECTION_ID), settings) as connection:
-        batches = event_reader.all_events(connection, filters, settings.timezone)
-        yield (event_reader.CSV_HEADER + event_reader.as_csv(next(batches, []))).encode()
-        for batch in batches:
-            yield event_reader.as_csv(batch).encode()
+    filters = asked.filters(asked.user_id)
+    batches = event_reader.all_events(app_database(CONNECTION_ID), settings, filters)
+    # What can be wrong is wrong before the answer begins.
+    first = event_reader.CSV_HEADER + event_reader.as_csv(next(batches))
+    return _CsvResponse(chain([first], map(event_reader.as_csv, batches)))
 
 
 class _CsvResponse(StreamingResponse):
-    """A stream whose end, whoever brings it about, ends what reads the database."""
+    """A stream that is cut off where it fails, so that a part of it is not taken for the whole."""
 
     media_type = "text/csv"
 
-    def __init__(self, chunks: Generator[bytes]) -> None:
-        # What can be wrong is wrong before the answer begins.
-        first = next(chunks)
+    def __init__(self, chunks: Iterable[str]) -> None:
         headers = {"Content-Disposition": 'attachment; filename="events.csv"'}
-        super().__init__(chain([first], chunks), headers=headers)
-        self._chunks = chunks
+        super().__init__(chunks, headers=headers)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def stream_response(self, send: Send) -> None:
         try:
-            await super().__call__(scope, receive, send)
-        finally:
-            with anyio.CancelScope(shield=True):
-                await run_in_threadpool(self._chunks.close)
+            await super().stream_response(send)
+        except Exception as error:
+            foreseen = isinstance(error, EngagementError)
+            log.warning("events.csv was cut off: %s", one_line(error), exc_info=not foreseen)
+            # Airflow's middleware ends the body in good order whatever is raised below it. It
+            # passes this on, and the server closes the connection: in a body it is out of place.
+            await send({"type": "http.response.pathsend", "path": ""})
+            raise
 
 
 @router.get(
