@@ -568,6 +568,10 @@ def test_a_single_day_and_a_single_fast() -> None:
     ]
     assert "The period has no Mon, Tue, Wed, Fri, Sat, Sun." in text
     assert "of the one fast that anybody joined" in text
+    assert "<p>1 user who registered.</p>" in text
+    assert "of the one fast that had any" in text
+    assert "<title>Engagement report, 1 January 2026</title>" in text
+    assert "Each change is from the day before, 31 December 2025." in text
 
 
 @pytest.mark.parametrize(

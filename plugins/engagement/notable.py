@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from statistics import median
 
 from engagement.facts import Change, Cohort, Facts, Fast
+from engagement.period import Period
 from engagement.quality import Check, QualityResult
 from engagement.text_table import counted
 
@@ -54,6 +55,12 @@ def figures(facts: Facts) -> tuple[tuple[str, str, Change], ...]:
 def told_day(day: date) -> str:
     """A date in words, such as `5 December 2025`; the same in every locale."""
     return f"{day.day} {_MONTHS[day.month - 1]} {day.year}"
+
+
+def told_days(period: Period) -> str:
+    """The days of a period in words, such as `5 December 2025 to 1 January 2026`."""
+    first, last = told_day(period.start), told_day(period.end)
+    return first if first == last else f"{first} to {last}"
 
 
 def short_day(day: date) -> str:

@@ -153,7 +153,7 @@ def _templates() -> Environment:
     environment.filters |= {
         "count": lambda number: f"{number:,}",
         "counted": counted,
-        "day": told_day,
+        "days": notable.told_days,
         "change": notable.told_change,
         "plain": charts.plain,
     }
@@ -166,8 +166,14 @@ def _render(name: str, **values: Any) -> str:
 
 def _charts(facts: Facts) -> list[Chart]:
     return [
-        _days("Registrations", "users who registered", facts.registrations),
-        _days("Screen views", "screens viewed in the app", facts.screen_views_by_day),
+        _days(
+            "Registrations", ("user who registered", "users who registered"), facts.registrations
+        ),
+        _days(
+            "Screen views",
+            ("screen viewed in the app", "screens viewed in the app"),
+            facts.screen_views_by_day,
+        ),
         _top_fasts(facts),
         _flow(facts),
         _cohorts(facts),
@@ -182,15 +188,16 @@ def _panel(title: str, draw: Callable[[int], str], legend: Sequence[tuple[str, s
     return Panel(title, wide, narrow, legend)
 
 
-def _days(what: str, counts: str, days: Sequence[tuple[date, int]]) -> Chart:
+def _days(what: str, counts: tuple[str, str], days: Sequence[tuple[date, int]]) -> Chart:
+    """`counts` is what is counted, of one and of several."""
     unit, sums = _summed(days)
     total = sum(count for _, count in days)
     title = f"{what} a {unit.name}"
     if not total:
-        return Chart(title, [f"There are none: no {counts} in this period."])
+        return Chart(title, [f"There are none: no {counts[1]} in this period."])
     most_day, most = max(days, key=lambda one: (one[1], -one[0].toordinal()))
-    when = f"; most of them, {most:,}, on {told_day(most_day)}" if len(days) > 1 else ""
-    text = [f"{total:,} {counts}{when}."]
+    when = f"; the day with most was {told_day(most_day)}, with {most:,}" if len(days) > 1 else ""
+    text = [f"{counted(total, *counts)}{when}."]
     if unit.name != "day":
         text.append(
             f"The period is long: days are summed to {unit.name}s, of which the first and the last "
@@ -200,7 +207,7 @@ def _days(what: str, counts: str, days: Sequence[tuple[date, int]]) -> Chart:
     def draw(width: int) -> str:
         step = -(-len(sums) * _TICK_WIDTH // width)
         return charts.columns(
-            f"{title}: {counts}, {total:,} in all; the table has the numbers",
+            f"{title}: {counts[1]}, {total:,} in all; the table has the numbers",
             [count for _, count in sums],
             [(place, unit.tick(sums[place][0])) for place in range(0, len(sums), step)],
             width,
@@ -295,7 +302,9 @@ def _flow(facts: Facts) -> Chart:
     shown = moved[:_FAST_BARS]
     bars = [(fast.name, (fast.joins, fast.leaves)) for fast in shown]
     text = [
-        "Join and leave events in the period, of the fasts with most of both first."
+        "Join and leave events in the period, of the one fast that had any."
+        if len(moved) == 1
+        else "Join and leave events in the period, of the fasts with most of both first."
         if len(moved) <= _FAST_BARS
         else f"Join and leave events in the period, of the {_FAST_BARS} fasts with most of both; "
         f"the table has {f'all {len(moved):,}' if len(moved) <= _FAST_ROWS else f'{_FAST_ROWS:,}'}."
