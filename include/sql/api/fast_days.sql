@@ -1,7 +1,8 @@
 -- Grain: one row a day and an event type. Key: (day, event_type_id). `starts` are first instants
 -- of days, counted from 1; the day 0 is all time before them, the last one all time from it on.
--- Reads through the index on (content_type_id, object_id, timestamp). Most of a fast's events are
--- joins and leaves: to read another index for them takes longer than the others take.
+-- Reads through the index on (content_type_id, object_id, timestamp), and the rows themselves: no
+-- index holds both what an event is about and its type. Most of a fast's events are joins and
+-- leaves: to read another index for them takes longer than the others take.
 select
     width_bucket(timestamp, %(starts)s::timestamptz[]) as day,
     event_type_id,

@@ -323,7 +323,7 @@ def list_event_types(now: _Now) -> EventTypes:
 
 @router.get("/stats", summary="Statistics of all events", dependencies=[MAY_READ, _NO_QUERY])
 def statistics(now: _Now) -> Statistics:
-    """How many events there are by time, type and day, joins and leaves, and newest milestones.
+    """How many events there are by time, type and day, joins and leaves, and recent milestones.
 
     Days before that of `counted_at` were counted then, an hour ago at most where somebody asks
     often; whatever is newer is counted now.
