@@ -72,7 +72,9 @@ class Clicks:
             dialog.locator(f"#element_{name}").fill(day.isoformat())
         with self.page.expect_response(_posted("/dagRuns")) as answer:
             self.page.get_by_test_id("trigger-dag-submit").click()
-        return str(answer.value.json()["dag_run_id"])
+        run_id = str(answer.value.json()["dag_run_id"])
+        self._leave()
+        return run_id
 
     def backfill(self, dag_id: str, first: str, last: str, behaviour: str, at_once: int) -> int:
         """Start a backfill from `first` to `last`, as `YYYY/MM/DD HH:MM` in UTC; returns its id."""
@@ -92,7 +94,9 @@ class Clicks:
         dialog.locator('input[name="max_active_runs"]').fill(str(at_once))
         with self.page.expect_response(_posted("/backfills")) as answer:
             dialog.get_by_role("button", name="Run Backfill").click()
-        return int(answer.value.json()["id"])
+        number = int(answer.value.json()["id"])
+        self._leave()
+        return number
 
     def reports(self, cadence: Cadence) -> list[str]:
         """The text of each row that the view lists for a cadence."""
@@ -116,6 +120,10 @@ class Clicks:
         self._frame.get_by_role("link", name="Report", exact=True).first.click()
         self._frame.get_by_role("heading", name="What happened").wait_for()
         return self._frame.locator("body").inner_text()
+
+    def _leave(self) -> None:
+        """Close the page, which would ask and draw without end how the run stands."""
+        self.page.goto("about:blank")
 
     @property
     def _frame(self) -> FrameLocator:

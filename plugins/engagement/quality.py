@@ -563,15 +563,6 @@ _SUITES = {
     "activities": _activities,
 }
 
-_STRUCTURE = _Expectation(
-    "columns_and_types",
-    (),
-    "critical",
-    "the columns and their types are those of the extract",
-    "ExpectColumnPairValuesToBeEqual",
-    {"column_A": "expected", "column_B": "found", "ignore_row_if": "neither"},
-)
-
 _NO_GAP = _Expectation(
     "no_gap",
     ("timestamp",),
@@ -589,7 +580,7 @@ def validate(tables: Path, period: Period, settings: Settings) -> QualityResult:
     Raises DataQualityError where a file cannot be read.
     """
     run = _runner()
-    checks = [_structure_check(tables, table, run) for table in TABLES]
+    checks = _structure_checks(tables, run)
     if not all(check.success for check in checks):
         return QualityResult.of(period, {}, checks)
     rows: dict[str, int] = {}
@@ -637,27 +628,61 @@ def _end_when_interrupted() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
-def _structure_check(tables: Path, table: str, run: _Run) -> Check:
-    """Whether the file has the columns of the extract; names those of them that it has not."""
+def _structure_checks(tables: Path, run: _Run) -> list[Check]:
+    """Whether each file has the columns of the extract; names those of them that it has not.
+
+    One frame holds them all, a pair of columns for each table: a run has its own cost.
+    """
     import pandas as pd
 
-    path = tables / f"{table}.parquet"
-    try:
-        found = {f.name: str(f.type) for f in pq.read_schema(path)} if path.exists() else {}
-    except (pa.ArrowInvalid, OSError):
-        raise _unreadable(table) from None
-    expected = {column.name: column.type for column in TABLES[table]}
-    names = dict.fromkeys((*expected, *found))
+    expected = {
+        table: {column.name: column.type for column in columns} for table, columns in TABLES.items()
+    }
+    found = {table: _columns(tables, table) for table in TABLES}
+    names = {table: list(dict.fromkeys((*expected[table], *found[table]))) for table in TABLES}
+    sides = {"expected": expected, "found": found}
     frame = pd.DataFrame(
         {
-            "expected": [expected.get(name, "none") for name in names],
-            "found": [found.get(name, "none") for name in names],
-        },
-        dtype="str",
+            f"{table} {side}": pd.Series(
+                [columns[table].get(name, "none") for name in names[table]], dtype="str"
+            )
+            for table in TABLES
+            for side, columns in sides.items()
+        }
     )
-    (check,) = run(table, [_STRUCTURE], frame)
-    wrong = tuple(name for name, kind in expected.items() if found.get(name) != kind)
-    return replace(check, columns=wrong)
+    suite = [
+        _Expectation(
+            "columns_and_types",
+            (),
+            "critical",
+            "the columns and their types are those of the extract",
+            "ExpectColumnPairValuesToBeEqual",
+            {
+                "column_A": f"{table} expected",
+                "column_B": f"{table} found",
+                "ignore_row_if": "both_values_are_missing",
+            },
+        )
+        for table in TABLES
+    ]
+    return [
+        replace(
+            check,
+            table=table,
+            columns=tuple(n for n, kind in expected[table].items() if found[table].get(n) != kind),
+            evaluated=len(names[table]),
+        )
+        for table, check in zip(TABLES, run("structure", suite, frame), strict=True)
+    ]
+
+
+def _columns(tables: Path, table: str) -> dict[str, str]:
+    """The columns of a file with their types; none where there is no file."""
+    path = tables / f"{table}.parquet"
+    try:
+        return {f.name: str(f.type) for f in pq.read_schema(path)} if path.exists() else {}
+    except (pa.ArrowInvalid, OSError):
+        raise _unreadable(table) from None
 
 
 def _checks(table: str, suite: list[_Expectation], frame: Path, run: _Run) -> list[Check]:
