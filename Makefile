@@ -68,7 +68,7 @@ browser:
 		"installed: install it as root (Debian's package chromium) and try again" >&2; exit 1; }
 
 pytest: $(STAMP) browser
-	$(BIN)/python -m pytest --numprocesses auto --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 format: $(STAMP)  ## Format the code and fix what can be fixed
 	$(BIN)/ruff check --fix

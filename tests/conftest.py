@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from demo import app_tables, postgres
 from engagement.app_database import Address
@@ -28,13 +29,20 @@ from tests.servers.swift import swift
 GOLDEN = Path(__file__).parent / "golden"
 API_NOW = datetime(2026, 1, 5, 12, 34, 56, 789012, tzinfo=UTC)
 """What the API takes for the instant of every request."""
+_ON_API_SERVER = {"tests/test_api.py", "tests/test_view.py"}
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run each file in one process, and those that share a server in the same one."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+class _Files(LoadFileScheduling):  # type: ignore[misc]
+    """Each file in one process, and those that share a server in the same one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = str(super()._split_scope(nodeid))
+        return "api_server" if file in _ON_API_SERVER else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
+    """What decides which process runs which tests."""
+    return _Files(config, log)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +175,7 @@ def shown_bucket(moto_server: S3Server) -> Bucket:
 def api_server(shown_bucket: Bucket, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Airflow's API server with the project's plugin, and with no connection.
 
-    It is for files of the group `api_server`: for any other file another one would be started.
+    It is for the files that run in one process: for any other one, another would be started.
     """
     environment = {
         "ENGAGEMENT_CONNECT_TIMEOUT_SECONDS": "2",

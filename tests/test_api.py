@@ -36,8 +36,6 @@ from engagement.settings import Settings
 from tests.conftest import API_NOW, GOLDEN
 from tests.servers.airflow_api import MOUNTED, Server
 
-pytestmark = pytest.mark.xdist_group("api_server")
-
 NOW = API_NOW
 TIED = datetime(2026, 1, 4, 8, tzinfo=UTC)
 ADDRESS, AGENT = "203.0.113.77", "planted-agent/9"

@@ -31,8 +31,6 @@ from tests.servers.airflow_api import Server
 from tests.servers.faults import Answer, Proxy, proxy
 from tests.test_page import checked, quiet
 
-pytestmark = pytest.mark.xdist_group("api_server")
-
 ROOT = Path(__file__).resolve().parent.parent
 ROLES = ("admin", "user", "viewer")
 SECRET = "planted-secret"
