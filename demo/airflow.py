@@ -437,7 +437,13 @@ class Client:
 
         Airflow closes one by itself only some time after its last run has ended.
         """
-        self._call("PUT", f"/api/v2/backfills/{backfill_id}/cancel")
+        answer = self._http.put(f"/api/v2/backfills/{backfill_id}/cancel")
+        if (
+            answer.status_code == httpx.codes.CONFLICT
+            and self.backfill(backfill_id)["completed_at"]
+        ):
+            return
+        _checked(answer)
 
     def backfill(self, backfill_id: int) -> dict[str, Any]:
         """A backfill as it stands; `completed_at` is null while it is active."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import uuid
 from collections.abc import Iterator
@@ -38,6 +39,11 @@ class _Files(LoadFileScheduling):  # type: ignore[misc]
     def _split_scope(self, nodeid: str) -> str:
         file = str(super()._split_scope(nodeid))
         return "api_server" if file in _ON_API_SERVER else file
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: with servers and browsers, tests wait as much as they work."""
+    return (os.cpu_count() or 1) + 1
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
