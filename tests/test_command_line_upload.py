@@ -103,7 +103,7 @@ def uploads(
     zipped, files = home / "zipped", home / "files"
     to_prefix = ("--s3-prefix", PREFIX)
     as_zip = ("--zip", "--output-dir", str(zipped), "--presign")
-    first = upload(bucket, *to_prefix, *as_zip, ENGAGEMENT_S3_PRESIGN_SECONDS="77")
+    first = upload(bucket, *to_prefix, *as_zip, ENGAGEMENT_S3_PRESIGN_SECONDS="4321")
     again = upload(bucket, *to_prefix, "--stdout", "--presign")
     unchanged = bucket.read(KEY)
     refused = upload(bucket, *to_prefix, uri=purged)
@@ -142,7 +142,7 @@ def test_urls_and_archive(uploads: Uploads) -> None:
 
     query = urlsplit(presigned).query
     assert "X-Amz-Signature=" in query
-    assert "X-Amz-Expires=77" in query
+    assert "X-Amz-Expires=4321" in query
     assert "X-Amz-" not in run.err
     assert bucket.server.secret_key not in run.err
 
