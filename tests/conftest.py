@@ -30,7 +30,16 @@ from tests.servers.swift import swift
 GOLDEN = Path(__file__).parent / "golden"
 API_NOW = datetime(2026, 1, 5, 12, 34, 56, 789012, tzinfo=UTC)
 """What the API takes for the instant of every request."""
-_ON_API_SERVER = {"tests/test_api.py", "tests/test_view.py"}
+# Files that share a server which takes its time to start, by the server.
+_SHARED = {
+    "tests/test_api.py": "api_server",
+    "tests/test_view.py": "api_server",
+    "tests/publish/test_catalog.py": "swift",
+    "tests/publish/test_publish_failures.py": "swift",
+    "tests/publish/test_publish_latest.py": "swift",
+    "tests/publish/test_publish_s3.py": "swift",
+    "tests/test_command_line_upload.py": "swift",
+}
 
 
 class _Files(LoadFileScheduling):  # type: ignore[misc]
@@ -38,7 +47,7 @@ class _Files(LoadFileScheduling):  # type: ignore[misc]
 
     def _split_scope(self, nodeid: str) -> str:
         file = str(super()._split_scope(nodeid))
-        return "api_server" if file in _ON_API_SERVER else file
+        return _SHARED.get(file, file)
 
 
 def pytest_xdist_auto_num_workers() -> int:

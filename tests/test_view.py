@@ -656,10 +656,32 @@ def test_wrong_credentials_are_told_without_them(world: World) -> None:
     assert SECRET not in user.text + viewer.text
 
 
-def test_what_fails_while_it_is_read_ahead_is_one_error_in_the_log(tmp_path: Path) -> None:
-    """And the application is there as if nothing had been read."""
+def test_the_navigation_and_the_tabs_are_registered(world: World) -> None:
+    answer = world.get("/api/v2/plugins", "admin", {}).json()
+
+    (plugin,) = [one for one in answer["plugins"] if one["name"] == "engagement"]
+    assert [one["url_prefix"] for one in plugin["fastapi_apps"]] == ["/engagement"]
+    assert {one["destination"]: one["href"] for one in plugin["external_views"]} == {
+        "nav": "engagement/",
+        "dag": "engagement/dag?dag_id={DAG_ID}",
+        "dag_run": "engagement/run?dag_id={DAG_ID}&run_id={RUN_ID}",
+    }
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProcess[str]:
+    """A process that loads the plugin, then starts the application while nothing can be read."""
     script = (
-        "import asyncio, logging, threading\n"
+        "import sys, airflow.plugins_manager\n"
+        "before = set(sys.modules)\n"
+        "import engagement_plugin\n"
+        "plugin = engagement_plugin.EngagementPlugin()\n"
+        "plugin.external_views, plugin.name\n"
+        "print('imported', sorted(set(sys.modules) - before))\n"
+        "assert plugin.fastapi_apps is plugin.fastapi_apps\n"
+        "heavy = {'pyarrow', 'duckdb', 'pandas', 'matplotlib', 'great_expectations', 'boto3'}\n"
+        "print('heavy', sorted(heavy & (set(sys.modules) - before)))\n"
+        "import asyncio, threading\n"
         "from engagement.rim.web import api, app, view\n"
         "def warm():\n"
         "    raise LookupError('unforeseen')\n"
@@ -676,53 +698,36 @@ def test_what_fails_while_it_is_read_ahead_is_one_error_in_the_log(tmp_path: Pat
         "for record in records:\n"
         "    print(record.levelname, record.getMessage(), record.exc_info[1])\n"
     )
-    done = subprocess.run(
+    home = tmp_path_factory.mktemp("loaded")
+    return subprocess.run(
         [sys.executable, "-c", script],
-        env={"AIRFLOW_HOME": str(tmp_path), "PYTHONPATH": str(ROOT / "plugins"), "PATH": ""},
+        env={"AIRFLOW_HOME": str(home), "PYTHONPATH": str(ROOT / "plugins"), "PATH": ""},
         capture_output=True,
         text=True,
         timeout=120,
         check=True,
     )
-    lines = [line for line in done.stdout.splitlines() if line.startswith(("serving", "ERROR"))]
-    assert lines == ["serving", *["ERROR nothing was read ahead by __main__.warm unforeseen"] * 2]
-    assert "Traceback" not in done.stderr
 
 
-def test_the_navigation_and_the_tabs_are_registered(world: World) -> None:
-    answer = world.get("/api/v2/plugins", "admin", {}).json()
-
-    (plugin,) = [one for one in answer["plugins"] if one["name"] == "engagement"]
-    assert [one["url_prefix"] for one in plugin["fastapi_apps"]] == ["/engagement"]
-    assert {one["destination"]: one["href"] for one in plugin["external_views"]} == {
-        "nav": "engagement/",
-        "dag": "engagement/dag?dag_id={DAG_ID}",
-        "dag_run": "engagement/run?dag_id={DAG_ID}&run_id={RUN_ID}",
-    }
+def printed(process: subprocess.CompletedProcess[str], *beginnings: str) -> list[str]:
+    return [line for line in process.stdout.splitlines() if line.startswith(beginnings)]
 
 
-def test_every_process_of_airflow_loads_the_plugin_lightly(tmp_path: Path) -> None:
+def test_every_process_of_airflow_loads_the_plugin_lightly(
+    loaded: subprocess.CompletedProcess[str],
+) -> None:
     """And only who asks for the application gets it."""
-    script = (
-        "import sys, airflow.plugins_manager\n"
-        "before = set(sys.modules)\n"
-        "import engagement_plugin\n"
-        "plugin = engagement_plugin.EngagementPlugin()\n"
-        "plugin.external_views, plugin.name\n"
-        "print(sorted(set(sys.modules) - before))\n"
-        "assert plugin.fastapi_apps is plugin.fastapi_apps\n"
-        "heavy = {'pyarrow', 'duckdb', 'pandas', 'matplotlib', 'great_expectations', 'boto3'}\n"
-        "print(sorted(heavy & (set(sys.modules) - before)))\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        env={"AIRFLOW_HOME": str(tmp_path), "PYTHONPATH": str(ROOT / "plugins"), "PATH": ""},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    lists = [line for line in done.stdout.splitlines() if line.startswith("[")]
-    assert lists == ["['engagement_plugin']", "[]"]
+    told = printed(loaded, "imported", "heavy")
+    assert told == ["imported ['engagement_plugin']", "heavy []"]
+
+
+def test_what_fails_while_it_is_read_ahead_is_one_error_in_the_log(
+    loaded: subprocess.CompletedProcess[str],
+) -> None:
+    """And the application is there as if nothing had been read."""
+    told = printed(loaded, "serving", "ERROR")
+    assert told == ["serving", *["ERROR nothing was read ahead by __main__.warm unforeseen"] * 2]
+    assert "Traceback" not in loaded.stderr
 
 
 def test_the_pages_of_a_report_link_to_each_other(world: World) -> None:
