@@ -97,6 +97,8 @@ def _compute_rows(session: Session, dataset: Dataset, folder: Path, file_format:
             return Result(dataset.name, file, rows, measures)
         bindings |= {"header": header.getvalue(), "line_end": "\n"}
         options = "format csv, header false, nullstr '', prefix $header, suffix $line_end"
+    # Measured: rows that are written in order take half as long again with a second thread.
+    session.connection.execute("set threads = 1")
     session.connection.execute(
         f"copy (select {projection} from result) to $path ({options})", bindings
     )
