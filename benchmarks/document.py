@@ -154,7 +154,7 @@ def _api(api: Api) -> list[str]:
                     "under 300 ms",
                 ),
                 (
-                    "counting the days before today, first: /stats waits for it just after a start",
+                    "counting the days before today, first: a start of the API server waits for it",
                     f"{api.first_count_seconds:.1f} s",
                     "",
                 ),

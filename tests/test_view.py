@@ -670,7 +670,7 @@ def test_the_navigation_and_the_tabs_are_registered(world: World) -> None:
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProcess[str]:
-    """A process that loads the plugin, then starts the application while nothing can be read."""
+    """A process that loads the plugin, then starts the application: what it reads ahead fails."""
     script = (
         "import sys, airflow.plugins_manager\n"
         "before = set(sys.modules)\n"
@@ -683,18 +683,26 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProc
         "print('heavy', sorted(heavy & (set(sys.modules) - before)))\n"
         "import asyncio, threading\n"
         "from engagement.rim.web import api, app, view\n"
-        "def warm():\n"
-        "    raise LookupError('unforeseen')\n"
-        "view.warm = api.warm = warm\n"
-        "records = []\n"
+        "records, blocked = [], threading.Event()\n"
         "app.log.addFilter(lambda record: records.append(record))\n"
-        "async def live():\n"
+        "def fail():\n"
+        "    raise LookupError('unforeseen')\n"
+        "def wait():\n"
+        "    blocked.wait(60)\n"
+        "    print('read late')\n"
+        "async def live(first, second):\n"
+        "    view.warm, api.warm = first, second\n"
         "    before = set(threading.enumerate())\n"
         "    async with app._lifespan(app.create_app()):\n"
-        "        for thread in set(threading.enumerate()) - before:\n"
-        "            thread.join(60)\n"
         "        print('serving')\n"
-        "asyncio.run(live())\n"
+        "        blocked.set()\n"
+        "        for thread in set(threading.enumerate()) - before:\n"
+        "            if thread.daemon and '_read_ahead' in thread.name:\n"
+        "                thread.join(60)\n"
+        "asyncio.run(live(lambda: print('read'), fail))\n"
+        "app.READ_AHEAD_SECONDS = 0.01\n"
+        "blocked.clear()\n"
+        "asyncio.run(live(wait, wait))\n"
         "for record in records:\n"
         "    print(record.levelname, record.getMessage(), record.exc_info[1])\n"
     )
@@ -725,9 +733,15 @@ def test_what_fails_while_it_is_read_ahead_is_one_error_in_the_log(
     loaded: subprocess.CompletedProcess[str],
 ) -> None:
     """And the application is there as if nothing had been read."""
-    told = printed(loaded, "serving", "ERROR")
-    assert told == ["serving", *["ERROR nothing was read ahead by __main__.warm unforeseen"] * 2]
+    assert printed(loaded, "ERROR") == ["ERROR nothing was read ahead by __main__.fail unforeseen"]
     assert "Traceback" not in loaded.stderr
+
+
+def test_a_start_waits_for_what_is_read_ahead_but_not_for_long(
+    loaded: subprocess.CompletedProcess[str],
+) -> None:
+    told = printed(loaded, "serving", "read")
+    assert told == ["read", "serving", "serving", "read late", "read late"]
 
 
 def test_the_pages_of_a_report_link_to_each_other(world: World) -> None:

@@ -398,7 +398,7 @@ def _dag_bag() -> Any:
 
 
 def warm() -> None:
-    """Counts the closed days, so that the first to ask need not wait; what fails is logged."""
+    """Counts the closed days, which takes longer than anybody waits; what fails is logged."""
     try:
         _closed_days(clock())
     except EngagementError as error:

@@ -11,10 +11,12 @@ from collections.abc import AsyncIterator, Callable, MutableMapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from threading import Thread
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from airflow.api_fastapi.app import get_auth_manager
 from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.exception_handlers import http_exception_handler
 from fastapi.responses import RedirectResponse
 from starlette.datastructures import MutableHeaders
@@ -42,6 +44,10 @@ HEADERS = {
 """On every answer; a route may set its own in their place."""
 
 
+READ_AHEAD_SECONDS = 5.0
+"""So long, at most, a start waits for what is read ahead."""
+
+
 class _SecurityHeaders:
     """Adds the headers to whatever is answered, errors and redirects included."""
 
@@ -61,9 +67,18 @@ class _SecurityHeaders:
 
 @asynccontextmanager
 async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
-    """Reads ahead what takes its time, beside everything else that the server does."""
-    for warm in (view.warm, api.warm):
-        Thread(target=_read_ahead, args=[warm], daemon=True).start()
+    """Reads ahead what takes its time, so that the first to ask is answered at once, too.
+
+    Airflow's pages and API wait for it, but only so long: then it goes on beside them.
+    """
+    threads = [
+        Thread(target=_read_ahead, args=[warm], daemon=True) for warm in (view.warm, api.warm)
+    ]
+    for thread in threads:
+        thread.start()
+    deadline = monotonic() + READ_AHEAD_SECONDS
+    for thread in threads:
+        await run_in_threadpool(thread.join, max(0.0, deadline - monotonic()))
     yield
 
 
