@@ -92,7 +92,7 @@ def test_page_holds_the_medians_and_the_worst_peak() -> None:
     assert "```\nIndex Scan\n```" in page
     assert "| /stats | 42 ms |" in page
     assert "| the slowest request, /stats | **42 ms** | under 300 ms |" in page
-    assert "just after a start | 4.2 s |" in page
+    assert "a start of the API server waits for it | 4.2 s |" in page
     assert "beside the requests | 1.5 s |" in page
     assert "| first line after 30 ms, 32,100 a second |" in page
     assert "<details><summary>/stats</summary>\n\n```\nIndex Only Scan\n```" in page
