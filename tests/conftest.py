@@ -52,7 +52,8 @@ class _Files(LoadFileScheduling):  # type: ignore[misc]
 
 def pytest_xdist_auto_num_workers() -> int:
     """One more than there are cores: with servers and browsers, tests wait as much as they work."""
-    return (os.cpu_count() or 1) + 1
+    mine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return (mine or 1) + 1
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:

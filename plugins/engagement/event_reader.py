@@ -28,12 +28,12 @@ from psycopg.types.json import set_json_loads
 from engagement import queries
 from engagement.app_database import Address, transaction
 from engagement.errors import EngagementError, TemporaryError, UsageError, one_line
+from engagement.event_kinds import JOINED, LEFT
 from engagement.period import Day, Period, first_instant, local_date, parse_timezone
 from engagement.settings import Settings
 
 log = logging.getLogger(__name__)
 
-JOIN, LEAVE = "user_joined_fast", "user_left_fast"
 FAST, FAST_MILESTONE = "hub.fast", "fast_participant_milestone"
 
 MAX_PAGE = 500
@@ -791,7 +791,7 @@ def statistics(
 
     by_day = {day.date: within(day.start, day.end) for day in days}
     by_window = {name: within(start, now + _INSTANT) for name, start in windows.items()}
-    join, leave = catalogue.event_type_id(JOIN), catalogue.event_type_id(LEAVE)
+    join, leave = catalogue.event_type_id(JOINED), catalogue.event_type_id(LEFT)
     return Statistics(
         at=now,
         counted_at=closed.counted_at,
@@ -935,7 +935,7 @@ def fast_statistics(
     live = _count_fast(connection, target, today, Stretch(closed.until, None))
     days = {day for day in (*closed.counts, *live) if day is not None}
     first = max(days, default=today.end) - (_FAST_DAYS - 1) * _DAY
-    join, leave = (catalogue.event_type_id(code) or 0 for code in (JOIN, LEAVE))
+    join, leave = (catalogue.event_type_id(code) or 0 for code in (JOINED, LEFT))
     by_day = {
         day: _sum([closed.counts.get(day, Counts()), live.get(day, Counts())]) for day in days
     }

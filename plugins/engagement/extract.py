@@ -25,6 +25,7 @@ from upath import UPath
 
 from engagement import queries, staging
 from engagement.app_database import Address, Snapshot, database_errors, snapshot
+from engagement.event_kinds import JOINED, LEFT
 from engagement.period import Period
 from engagement.settings import Settings
 from engagement.text_table import counted
@@ -125,7 +126,7 @@ def _parameters(taken: Snapshot, period: Period) -> dict[str, object]:
         "previous_start": period.previous_start_instant,
         "start": period.start_instant,
         "end": period.end_instant,
-        "membership_type_ids": ids.get("user_joined_fast", []) + ids.get("user_left_fast", []),
+        "membership_type_ids": ids.get(JOINED, []) + ids.get(LEFT, []),
         "screen_view_type_ids": ids.get("screen_view", []),
         "video_type_ids": ids.get("tutorial_video_viewed", []),
         "fast_content_type_ids": [row[0] for row in fasts],

@@ -25,6 +25,7 @@ from engagement.datasets import (
     Format,
     Type,
 )
+from engagement.event_kinds import JOINED, LEFT
 from engagement.period import Period
 from engagement.quality import QualityResult
 from engagement.session import Session, open_session, tables_read
@@ -41,7 +42,6 @@ QUERIES = (
 )
 """What is asked of the extracted tables, by the names of the queries in `include/sql/page`."""
 
-_JOINED, _LEFT = "user_joined_fast", "user_left_fast"
 _THREADS = 1
 _MEMORY_LIMIT_MB = 200
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -183,9 +183,9 @@ def gather(
         active_users=change(
             metrics["active_users"], previous["active_users"], previous["first_activity_us"]
         ),
-        joins=events(_JOINED, first(_JOINED)),
+        joins=events(JOINED, first(JOINED)),
         # Nobody can leave before somebody joins: from the first join on, no leaves are none.
-        leaves=events(_LEFT, first(_JOINED, _LEFT)),
+        leaves=events(LEFT, first(JOINED, LEFT)),
         screen_views=change(
             views["total"], previous["screen_views"], previous["first_screen_view_us"]
         ),
