@@ -30,6 +30,7 @@ from tests.servers.swift import swift
 GOLDEN = Path(__file__).parent / "golden"
 API_NOW = datetime(2026, 1, 5, 12, 34, 56, 789012, tzinfo=UTC)
 """What the API takes for the instant of every request."""
+_LONGEST = "tests/test_end_to_end.py"
 # Files that share a server which takes its time to start, by the server.
 _SHARED = {
     "tests/test_api.py": "api_server",
@@ -59,6 +60,17 @@ def pytest_xdist_auto_num_workers() -> int:
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
     """What decides which process runs which tests."""
     return _Files(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest comes first: begun last, it would keep one process while others idle."""
+    order = [_LONGEST, *_SHARED]
+
+    def place(item: pytest.Item) -> int:
+        file = item.nodeid.partition("::")[0]
+        return order.index(file) if file in order else len(order)
+
+    items.sort(key=place)
 
 
 @dataclass(frozen=True, slots=True)

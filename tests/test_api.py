@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import duckdb
 import httpx
@@ -653,6 +653,34 @@ def test_a_count_that_fails_keeps_the_one_before(
         wait_for(lambda: "not counted anew: the app's database is away" in caplog.text)
         assert event_reader.closed_days(address, settings, late).counted_at == NOW
     wait_for(lambda: event_reader.closed_days(address, settings, late).counted_at == late)
+
+
+def test_the_newest_fasts_are_counted_before_anybody_asks(
+    uri: str,
+    connection: psycopg.Connection,
+    address: Address,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with psycopg.connect(uri) as owner:
+        rows = owner.execute("select id from hub_fast order by id desc limit 3").fetchall()
+    *newest, older = (number for (number,) in rows)
+    monkeypatch.setattr(event_reader, "_FASTS_AHEAD", len(newest))
+    event_reader.forget_closed_days()
+    event_reader.count_ahead(address, settings, NOW)
+
+    def fail(*arguments: Any) -> NoReturn:
+        raise TemporaryError("somebody would wait")
+
+    for count in ("_count_closed_days", "_count_closed_fast_days"):
+        monkeypatch.setattr(event_reader, count, fail)
+    assert event_reader.closed_days(address, settings, NOW).counted_at == NOW
+    for fast_id in newest:
+        found = event_reader.fast_statistics(connection, address, settings, fast_id, NOW)
+        assert found is not None
+        assert found.counted_at == NOW
+    with pytest.raises(TemporaryError, match="somebody would wait"):
+        event_reader.fast_statistics(connection, address, settings, older, NOW)
 
 
 def test_a_query_of_the_api_is_cut_off(address: Address, settings: Settings) -> None:

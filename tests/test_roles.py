@@ -49,6 +49,7 @@ def test_reader_extracts(uri_of: UriOf, settings: Settings, tmp_path: UPath) -> 
 
 def test_reader_answers_the_api(uri_of: UriOf, settings: Settings) -> None:
     address = Address.parse(uri_of(READER))
+    event_reader.count_ahead(address, settings, NOW)
     closed = event_reader.closed_days(address, settings, NOW)
     with event_reader.reading(address, settings) as connection:
         assert event_reader.find_events(connection, Filters(), "UTC", 10).events

@@ -16,9 +16,6 @@ from pathlib import Path
 from stat import S_IFREG
 from typing import Any
 
-from isal import isal_zlib
-from stream_zip import ZIP_32, ZIP_64, stream_zip
-
 from engagement import queries
 from engagement.datasets import (
     OTHER_METRICS,
@@ -134,6 +131,8 @@ def describe(
 
 def write(paths: Iterable[Path], target: Path) -> str:
     """Zips the files under their own names into `target`; returns the archive's SHA-256."""
+    from stream_zip import ZIP_32, ZIP_64, stream_zip
+
     digest = hashlib.sha256()
     ordered = sorted(paths, key=lambda path: path.name)
     # stream-zip's own choice between the two forms would compress with its own zlib.
@@ -155,6 +154,8 @@ def write(paths: Iterable[Path], target: Path) -> str:
 
 
 def _compressor() -> Any:
+    from isal import isal_zlib
+
     return isal_zlib.compressobj(level=2, wbits=-15)
 
 

@@ -43,6 +43,7 @@ WALK = 20_000
 TREND_DAYS = 30
 _TOP, _RECENT, _MILESTONES = 10, 10, 500
 _FAST_DAYS = 366
+_FASTS_AHEAD = 50
 _BATCH = 5000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _INSTANT = timedelta.resolution
@@ -965,6 +966,18 @@ def fast_statistics(
             if day >= first and (counts[join] or counts[leave])
         ],
     )
+
+
+def count_ahead(address: Address, settings: Settings, now: datetime) -> None:
+    """Counts the closed days of all events and of the newest fasts, before anybody asks for them.
+
+    Raises what `reading` does.
+    """
+    closed_days(address, settings, now)
+    with reading(address, settings) as connection:
+        newest = {"page_size": _FASTS_AHEAD}
+        for row in _rows(connection, queries.read("api/newest_fasts"), newest):
+            fast_statistics(connection, address, settings, row["fast_id"], now)
 
 
 def _count_closed_fast_days(

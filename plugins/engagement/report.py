@@ -1,7 +1,8 @@
 """The report as a sequence of steps; the DAGs' tasks and the command line both call these.
 
 Every step takes and returns small values and leaves its data in the snapshot's staging folder. A
-step may run twice, and twice at the same time.
+step may run twice, and twice at the same time. Each imports for itself what is heavy: a task runs
+one of them in a process of its own.
 """
 
 from __future__ import annotations
@@ -14,29 +15,22 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from upath import UPath
-
-from engagement import (
-    __version__,
-    archive,
-    contracts,
-    datasets,
-    engine,
-    facts,
-    page,
-    quality,
-    staging,
-)
-from engagement.app_database import Address
+from engagement import __version__, datasets, staging
 from engagement.datasets import Format
 from engagement.errors import DataQualityError, EngagementError, UsageError, explain_os_error
-from engagement.extract import TABLES, Report, extract
 from engagement.period import Cadence, Period
 from engagement.publish import Archive, Destination, Published, archive_name
 from engagement.settings import Settings
 from engagement.text_table import counted
+
+if TYPE_CHECKING:
+    from upath import UPath
+
+    from engagement.app_database import Address
+    from engagement.extract import Report
+    from engagement.quality import QualityResult
 
 log = logging.getLogger(__name__)
 
@@ -145,6 +139,8 @@ def take_snapshot(
 
     `run` names the owner's run, for `staging.remove_run`.
     """
+    from engagement.extract import extract
+
     with _stage("extract") as told:
         for leftover in area.sweep(datetime.now(UTC), settings.staging_keep_days):
             log.info("removed the staging of an old run: %s", leftover)
@@ -167,13 +163,14 @@ def take_snapshot(
     return snapshot
 
 
-def check_quality(
-    snapshot: Snapshot, settings: Settings, *, apart: bool = False
-) -> quality.QualityResult:
+def check_quality(snapshot: Snapshot, settings: Settings, *, apart: bool = False) -> QualityResult:
     """Holds the extracted tables against their suites; raises DataQualityError if critical.
 
     `apart`: in a process of its own, where this one goes on to other work.
     """
+    from engagement import quality
+    from engagement.extract import TABLES
+
     validate = quality.validate_apart if apart else quality.validate
     with _stage("validate") as told:
         names = [f"{table}.parquet" for table in TABLES]
@@ -187,27 +184,36 @@ def check_quality(
     return result
 
 
-def skip_quality(snapshot: Snapshot) -> quality.QualityResult:
+def skip_quality(snapshot: Snapshot) -> QualityResult:
     """Records that nobody checked the extracted tables."""
-    result = quality.QualityResult.skipped(snapshot.period)
+    from engagement.quality import QualityResult
+
+    result = QualityResult.skipped(snapshot.period)
     _save_quality(snapshot, result)
     return result
 
 
-def _save_quality(snapshot: Snapshot, result: quality.QualityResult) -> None:
+def _save_quality(snapshot: Snapshot, result: QualityResult) -> None:
+    from engagement import archive
+
     text = json.dumps(result.as_json(), ensure_ascii=False, allow_nan=False, indent=2)
     with staging.written(snapshot.folder) as local:
         path = local / archive.DATA_QUALITY
         path.write_text(text + "\n", encoding="utf-8", newline="")
 
 
-def _read_quality(folder: Path) -> quality.QualityResult:
+def _read_quality(folder: Path) -> QualityResult:
+    from engagement import archive
+    from engagement.quality import QualityResult
+
     text = (folder / archive.DATA_QUALITY).read_text(encoding="utf-8")
-    return quality.QualityResult.of_json(json.loads(text))
+    return QualityResult.of_json(json.loads(text))
 
 
 def compute(snapshot: Snapshot, name: str, file_format: Format, settings: Settings) -> Computed:
     """Computes one dataset of the snapshot into its staging folder."""
+    from engagement import archive, engine
+
     with _stage(f"compute {name}") as told:
         tables = [f"{table}.parquet" for table in sorted(engine.tables_of(name))]
         with (
@@ -234,6 +240,8 @@ def check_agreement(snapshot: Snapshot, computed: Iterable[Computed]) -> dict[st
 
     Raises DataQualityError where they do not, or come from several snapshots.
     """
+    from engagement import contracts
+
     by_name = {dataset.name: dataset for dataset in computed}
     others = sorted(name for name, one in by_name.items() if one.snapshot != snapshot.id)
     missing = sorted(set(datasets.NAMES) - set(by_name))
@@ -259,6 +267,8 @@ def draw(snapshot: Snapshot, computed: Iterable[Computed], file_format: Format) 
 
     Of `computed` it needs those of `facts.DATASETS`, so that it need not wait for the large ones.
     """
+    from engagement import archive, facts, page
+
     with _stage("draw") as told:
         files = {one.name: one.file for one in computed if one.name in facts.DATASETS}
         tables = [f"{table}.parquet" for table in sorted(facts.tables())]
@@ -287,6 +297,8 @@ def package(
 
     The archive stands in the snapshot's staging folder. Raises what `check_agreement` does.
     """
+    from engagement import archive
+
     by_name = check_agreement(snapshot, computed)
     rows = {name: by_name[name].rows for name in datasets.NAMES}
     with _stage("package") as told:
