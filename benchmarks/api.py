@@ -158,7 +158,11 @@ def _requests(
             connection, user_id, now
         ),
         _OF_FAST: lambda connection: event_reader.fast_statistics(
-            connection, address, _SETTINGS, fast_id, now
+            connection,
+            event_reader.closed_fast_days(address, _SETTINGS, fast_id, now),
+            "UTC",
+            fast_id,
+            now,
         ),
     }
 

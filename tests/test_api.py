@@ -27,7 +27,7 @@ from schemathesis.checks import CHECKS, load_all_checks
 
 from demo import app_tables, postgres
 from demo.prepare import READER, grant_roles
-from engagement import event_reader, queries
+from engagement import event_reader, queries, recent_events
 from engagement.app_database import Address
 from engagement.errors import TemporaryError, UsageError
 from engagement.event_reader import Event, Filters, Position
@@ -517,8 +517,9 @@ def test_statistics_of_a_fast(
     own = [row for row in rows if (row["target_type"], row["target_id"]) == ("hub.fast", fast_id)]
     days = Counter((local_date(row["timestamp"], zone), row["event_type"]) for row in own)
     event_reader.forget_closed_days()
-    event_reader.fast_statistics(connection, address, settings, fast_id, NOW - age)
-    found = event_reader.fast_statistics(connection, address, settings, fast_id, NOW)
+    event_reader.closed_fast_days(address, settings, fast_id, NOW - age)
+    closed = event_reader.closed_fast_days(address, settings, fast_id, NOW)
+    found = event_reader.fast_statistics(connection, closed, timezone, fast_id, NOW)
     assert found is not None
     assert found.counted_at == NOW - age
     joins, leaves = (
@@ -541,7 +542,8 @@ def test_statistics_of_a_fast(
     assert told == {day: counts for day, counts in expected.items() if any(counts)}
     milestones = [one for one in own if one["event_type"] == "fast_participant_milestone"]
     assert len(found.milestones) == len(milestones)
-    assert event_reader.fast_statistics(connection, address, settings, 999_999, NOW) is None
+    closed = event_reader.closed_fast_days(address, settings, 999_999, NOW)
+    assert event_reader.fast_statistics(connection, closed, "UTC", 999_999, NOW) is None
 
 
 def test_statistics_of_a_user(connection: psycopg.Connection, rows: list[Row]) -> None:
@@ -656,11 +658,7 @@ def test_a_count_that_fails_keeps_the_one_before(
 
 
 def test_the_newest_fasts_are_counted_before_anybody_asks(
-    uri: str,
-    connection: psycopg.Connection,
-    address: Address,
-    settings: Settings,
-    monkeypatch: pytest.MonkeyPatch,
+    uri: str, address: Address, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with psycopg.connect(uri) as owner:
         rows = owner.execute("select id from hub_fast order by id desc limit 3").fetchall()
@@ -676,11 +674,9 @@ def test_the_newest_fasts_are_counted_before_anybody_asks(
         monkeypatch.setattr(event_reader, count, fail)
     assert event_reader.closed_days(address, settings, NOW).counted_at == NOW
     for fast_id in newest:
-        found = event_reader.fast_statistics(connection, address, settings, fast_id, NOW)
-        assert found is not None
-        assert found.counted_at == NOW
+        assert event_reader.closed_fast_days(address, settings, fast_id, NOW).counted_at == NOW
     with pytest.raises(TemporaryError, match="somebody would wait"):
-        event_reader.fast_statistics(connection, address, settings, older, NOW)
+        event_reader.closed_fast_days(address, settings, older, NOW)
 
 
 def test_a_query_of_the_api_is_cut_off(address: Address, settings: Settings) -> None:
@@ -690,6 +686,14 @@ def test_a_query_of_the_api_is_cut_off(address: Address, settings: Settings) -> 
         event_reader.reading(address, quick) as connection,
     ):
         connection.execute("select pg_sleep(20)")
+
+
+def test_so_is_one_of_the_view(uri: str, address: Address, settings: Settings) -> None:
+    quick = settings.model_copy(update={"api_timeout_seconds": 1})
+    with psycopg.connect(uri) as owner:
+        owner.execute("lock table events_event in access exclusive mode")
+        with pytest.raises(TemporaryError, match=r"of the view .*ENGAGEMENT_API_TIMEOUT_SECONDS"):
+            recent_events.read(address, quick, NOW)
 
 
 @pytest.fixture(scope="module")

@@ -51,12 +51,13 @@ def test_reader_answers_the_api(uri_of: UriOf, settings: Settings) -> None:
     address = Address.parse(uri_of(READER))
     event_reader.count_ahead(address, settings, NOW)
     closed = event_reader.closed_days(address, settings, NOW)
+    of_fast = event_reader.closed_fast_days(address, settings, 2, NOW)
     with event_reader.reading(address, settings) as connection:
         assert event_reader.find_events(connection, Filters(), "UTC", 10).events
         assert event_reader.event_types(connection, closed).event_types
         assert event_reader.statistics(connection, closed, "UTC", NOW).recent_milestones.users
         assert event_reader.user_statistics(connection, 1, NOW)
-        assert event_reader.fast_statistics(connection, address, settings, 2, NOW)
+        assert event_reader.fast_statistics(connection, of_fast, "UTC", 2, NOW)
 
 
 def test_writer_writes_and_reconciles(uri_of: UriOf, settings: Settings) -> None:

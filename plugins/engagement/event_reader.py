@@ -50,6 +50,7 @@ _INSTANT = timedelta.resolution
 _DAY = timedelta(days=1)
 _RENEW_AFTER, _TOO_OLD = timedelta(hours=1), timedelta(days=3)
 _FASTS = {"fasts": "events/fasts"}
+_MILESTONE_EVENTS = {"with_threshold": "api/with_threshold"}
 _IN_TIME = {"in_time": "api/in_time"}
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _NEEDS_QUOTES = re.compile('[",\r\n]')
@@ -58,19 +59,22 @@ _POSITION = re.compile(r"(-?\d{1,18})\.(-?\d{1,19})", re.ASCII)
 
 @contextmanager
 def reading(address: Address, settings: Settings) -> Iterator[psycopg.Connection]:
-    """A connection for somebody who waits: each query may take as long as the API's setting says.
+    """A connection for somebody who waits: it, and each query, takes what the API's setting allows.
 
     Raises ConfigurationError, TemporaryError or EngagementError for whatever the database says.
     """
     seconds = settings.api_timeout_seconds
-    with _connection(address, settings) as connection:
+    hurried = settings.model_copy(
+        update={"connect_timeout_seconds": min(settings.connect_timeout_seconds, seconds)}
+    )
+    with _connection(address, hurried) as connection:
         _set(connection, {"statement_timeout": f"{seconds}s"})
         try:
             yield connection
         except psycopg.errors.QueryCanceled:
             raise TemporaryError(
-                f"a query of the API ran longer than its {seconds} s: try again when the database "
-                "is less busy, or raise ENGAGEMENT_API_TIMEOUT_SECONDS"
+                f"a query of the view or the API ran longer than its {seconds} s: try again when "
+                "the database is less busy, or raise ENGAGEMENT_API_TIMEOUT_SECONDS"
             ) from None
 
 
@@ -839,7 +843,7 @@ def _recent_milestones(
 ) -> RecentMilestones:
     fasts = _rows(
         connection,
-        queries.over(_FASTS, "api/recent_fast_milestones"),
+        queries.over({**_FASTS, **_MILESTONE_EVENTS}, "api/recent_fast_milestones"),
         {
             "event_type_id": catalogue.event_type_id(FAST_MILESTONE),
             "content_type_id": catalogue.content_type_id(FAST),
@@ -908,31 +912,34 @@ def _fast(connection: psycopg.Connection, fast_id: int) -> dict[str, Any] | None
     return rows[0] if rows else None
 
 
+def closed_fast_days(
+    address: Address, settings: Settings, fast_id: int, now: datetime
+) -> ClosedFastDays:
+    """The same of a fast's events, whether there is such a fast or not."""
+    return _fasts.get(
+        (address.conninfo, settings.timezone, fast_id),
+        now,
+        lambda: _count_closed_fast_days(address, settings, fast_id, now),
+        settings.api_timeout_seconds,
+    )
+
+
 def fast_statistics(
     connection: psycopg.Connection,
-    address: Address,
-    settings: Settings,
+    closed: ClosedFastDays,
+    timezone: str,
     fast_id: int,
     now: datetime,
 ) -> FastStatistics | None:
-    """The statistics of a fast, where there is one.
-
-    Its closed days are those of the last hour, or older ones while a thread counts anew.
-    """
+    """The statistics of a fast, where there is one, out of its closed days and what is new."""
     catalogue = Catalogue.read(connection)
     fast = _fast(connection, fast_id)
     if fast is None:
         return None
-    target = {"content_type_id": catalogue.content_type_id(FAST), "fast_id": fast_id}
-    closed = _fasts.get(
-        (address.conninfo, settings.timezone, fast_id),
-        now,
-        lambda: _count_closed_fast_days(address, settings, target, now),
-        settings.api_timeout_seconds,
-    )
-    zone = parse_timezone(settings.timezone)
+    target = _target(catalogue, fast_id)
+    zone = parse_timezone(timezone)
     now = max(now, closed.counted_at)
-    today = Period(local_date(closed.until, zone), local_date(now, zone), settings.timezone)
+    today = Period(local_date(closed.until, zone), local_date(now, zone), timezone)
     live = _count_fast(connection, target, today, Stretch(closed.until, None))
     days = {day for day in (*closed.counts, *live) if day is not None}
     first = max(days, default=today.end) - (_FAST_DAYS - 1) * _DAY
@@ -943,7 +950,7 @@ def fast_statistics(
     total = _sum([*closed.counts.values(), *live.values()])
     milestones = _rows(
         connection,
-        queries.read("api/fast_milestones"),
+        queries.over(_MILESTONE_EVENTS, "api/fast_milestones"),
         {
             **target,
             "event_type_id": catalogue.event_type_id(FAST_MILESTONE),
@@ -955,7 +962,7 @@ def fast_statistics(
         fast=fast["fast"],
         at=now,
         counted_at=closed.counted_at,
-        timezone=settings.timezone,
+        timezone=timezone,
         participants=fast["participants"],
         joins=total[join],
         leaves=total[leave],
@@ -971,21 +978,26 @@ def fast_statistics(
 def count_ahead(address: Address, settings: Settings, now: datetime) -> None:
     """Counts the closed days of all events and of the newest fasts, before anybody asks for them.
 
-    Raises what `reading` does.
+    Raises what `closed_days` does.
     """
     closed_days(address, settings, now)
     with reading(address, settings) as connection:
-        newest = {"page_size": _FASTS_AHEAD}
-        for row in _rows(connection, queries.read("api/newest_fasts"), newest):
-            fast_statistics(connection, address, settings, row["fast_id"], now)
+        newest = _rows(connection, queries.read("api/newest_fasts"), {"page_size": _FASTS_AHEAD})
+    for row in newest:
+        closed_fast_days(address, settings, row["fast_id"], now)
+
+
+def _target(catalogue: Catalogue, fast_id: int) -> dict[str, Any]:
+    return {"content_type_id": catalogue.content_type_id(FAST), "fast_id": fast_id}
 
 
 def _count_closed_fast_days(
-    address: Address, settings: Settings, target: Mapping[str, Any], now: datetime
+    address: Address, settings: Settings, fast_id: int, now: datetime
 ) -> ClosedFastDays:
     zone = parse_timezone(settings.timezone)
     until = first_instant(local_date(now, zone), zone)
     with _connection(address, settings) as connection:
+        target = _target(Catalogue.read(connection), fast_id)
         newest = _rows(connection, queries.read("api/fast_newest"), {**target, "end": until})[0]
         last = local_date(max(newest["at"] or until, _EPOCH + _FAST_DAYS * _DAY), zone)
         days = Period(last - (_FAST_DAYS - 1) * _DAY, last, settings.timezone)

@@ -6,16 +6,15 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import groupby
 
-from engagement import queries
-from engagement.app_database import Address, transaction
+from engagement import event_reader, queries
+from engagement.app_database import Address
 from engagement.period import Period, local_date, parse_timezone
 from engagement.settings import Settings
 
 DAYS = 14
 
 _ROWS = 300
-_CONNECT_SECONDS = 3
-_STATEMENT_SECONDS = 10
+_RELATIONS = {"fasts": "events/fasts", "with_threshold": "api/with_threshold"}
 _HAPPENED = {
     "fast_beginning": "The fast begins",
     "fast_ending": "The fast has ended",
@@ -54,31 +53,22 @@ class Recent:
 def read(address: Address, settings: Settings, now: datetime) -> Recent:
     """The events of the last days up to `now`.
 
-    Raises ConfigurationError, TemporaryError or EngagementError for whatever the database says,
-    after seconds and not minutes: somebody waits for it.
+    Raises what `event_reader.reading` does.
     """
     today = local_date(now, parse_timezone(settings.timezone))
     days = Period(today - timedelta(days=DAYS - 1), today, settings.timezone).days
-    hurried = settings.model_copy(
-        update={
-            "connect_timeout_seconds": min(settings.connect_timeout_seconds, _CONNECT_SECONDS),
-            "statement_timeout_seconds": min(
-                settings.statement_timeout_seconds, _STATEMENT_SECONDS
-            ),
-        }
-    )
     parameters: dict[str, object] = {
         "starts": [day.start for day in days],
         "until": now,
         "at_most": _ROWS,
     }
-    with transaction(address, hurried, "engagement-reports view", read_only=True) as connection:
+    with event_reader.reading(address, settings) as connection:
         types = connection.execute(
             queries.read("view/recent_event_types"), {"codes": [*_HAPPENED]}
         ).fetchall()
         parameters["type_ids"] = [type_id for _, type_id in types]
         rows = connection.execute(
-            queries.over({"fasts": "events/fasts"}, "view/recent_events"), parameters
+            queries.over(_RELATIONS, "view/recent_events"), parameters
         ).fetchall()
     told = [_told(days[number - 1].date, *others) for number, *others in rows]
     events = [
@@ -94,15 +84,14 @@ def _told(
     fast_id: int,
     fast: str | None,
     milestone_type: str,
-    participants: str | None,
+    participants: int | None,
     events: int,
 ) -> tuple[date, str, str, tuple[int, ...]]:
     """A row as the day, what happened, to which fast, and the numbers of it."""
     name = fast or f"fast {fast_id}"
     what = _HAPPENED[code]
     if code == "fast_participant_milestone":
-        known = participants is not None and participants.isdecimal()
-        return day, what, name, (int(participants or 0),) if known else ()
+        return day, what, name, () if participants is None else (participants,)
     if code == "user_milestone_reached":
         return day, _USER_MILESTONES.get(milestone_type, what), name, (events,)
     return day, what, name, (events,) if events > 1 else ()

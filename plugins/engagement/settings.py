@@ -186,8 +186,8 @@ class Settings(BaseSettings):
     api_timeout_seconds: int = Field(
         5,
         ge=1,
-        description="How long a query of the API may take, in seconds, each batch of a stream of "
-        "CSV included; not the hourly count of all events.",
+        description="How long a query of the view or the API may take, in seconds, each batch of "
+        "a stream of CSV included; not the hourly count of all events.",
     )
     lock_timeout_seconds: int = Field(
         60, ge=1, description="How long writing events waits for somebody else's lock, in seconds."

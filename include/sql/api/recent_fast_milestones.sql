@@ -1,5 +1,4 @@
 -- Grain: one row an event of a fast's milestone, the newest first. Key: none.
--- The threshold is null where the event's data tells none.
 -- Reads through the index on (event_type_id, timestamp); fasts by their key.
 select
     newest.object_id as fast_id,
@@ -7,15 +6,15 @@ select
         select fast.label from fasts as fast
         where fast.fast_id = newest.object_id
     ) as fast,
-    case when newest.milestone ~ '^\d{1,9}$' then newest.milestone::int end as threshold,
+    newest.threshold,
     newest.timestamp as reached_at
 from (
     select
         id,
         timestamp,
         object_id,
-        data ->> 'milestone' as milestone
-    from events_event
+        threshold
+    from with_threshold
     where event_type_id = %(event_type_id)s and content_type_id = %(content_type_id)s
     order by timestamp desc, id desc
     limit %(page_size)s

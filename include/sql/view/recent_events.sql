@@ -19,8 +19,9 @@ from (
             content_type_id,
             object_id,
             timestamp,
-            data
-        from events_event
+            data,
+            threshold
+        from with_threshold
         where
             event_type_id = any(%(type_ids)s)
             and timestamp >= (%(starts)s::timestamptz[])[1]
@@ -32,9 +33,8 @@ from (
         event_type.code,
         happened.object_id as fast_id,
         coalesce(happened.data ->> 'milestone_type', '') as milestone_type,
-        case
-            when event_type.code = 'fast_participant_milestone' then happened.data ->> 'milestone'
-        end as participants,
+        case when event_type.code = 'fast_participant_milestone' then happened.threshold end
+            as participants,
         count(*) as events
     from happened
     inner join events_eventtype as event_type on happened.event_type_id = event_type.id
@@ -49,6 +49,5 @@ order by
     fast asc,
     recent.fast_id asc,
     recent.milestone_type asc,
-    length(recent.participants) asc,
     recent.participants asc
 limit %(at_most)s

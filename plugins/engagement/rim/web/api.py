@@ -32,7 +32,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
 from engagement import event_reader
-from engagement.app_database import CONNECTION_ID, Address
+from engagement.app_database import CONNECTION_ID
 from engagement.errors import ConfigurationError, EngagementError, UsageError, one_line
 from engagement.event_reader import (
     Event,
@@ -48,7 +48,7 @@ from engagement.period import parse_date
 from engagement.rim.common import app_database
 from engagement.rim.names import FAST_EVENTS
 from engagement.rim.web.guard import MAY_READ, MAY_TRIGGER, MAY_TRIGGER_EVENTS
-from engagement.settings import Settings, load
+from engagement.settings import load
 
 if TYPE_CHECKING:
     from starlette.types import Send
@@ -200,12 +200,7 @@ router = APIRouter(
 @dataclass(frozen=True, slots=True)
 class _Source:
     connection: psycopg.Connection
-    address: Address
-    settings: Settings
-
-    @property
-    def timezone(self) -> str:
-        return self.settings.timezone
+    timezone: str
 
 
 @contextmanager
@@ -213,7 +208,7 @@ def _reading() -> Iterator[_Source]:
     settings = load()
     address = app_database(CONNECTION_ID)
     with event_reader.reading(address, settings) as connection:
-        yield _Source(connection, address, settings)
+        yield _Source(connection, settings.timezone)
 
 
 @router.get("/events", summary="Events, newest first", dependencies=[MAY_TRIGGER])
@@ -356,9 +351,10 @@ def statistics_of_user(user_id: _UserId, now: _Now) -> UserStatistics:
 )
 def statistics_of_fast(fast_id: _FastId, now: _Now) -> FastStatistics:
     """Who takes part, by number, joins and leaves by day, and the milestones."""
+    closed = event_reader.closed_fast_days(app_database(CONNECTION_ID), load(), fast_id, now)
     with _reading() as source:
         found = event_reader.fast_statistics(
-            source.connection, source.address, source.settings, fast_id, now
+            source.connection, closed, source.timezone, fast_id, now
         )
     if found is None:
         raise _none("fast", fast_id)
