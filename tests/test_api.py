@@ -210,6 +210,36 @@ def test_a_page_passes_no_more_than_its_walk(
     assert page.next is not None
 
 
+@pytest.mark.parametrize("depth", [100, 101, 300, 5000])
+def test_data_that_is_nested_deeply_is_told(
+    depth: int, uri: str, client: httpx.Client, address: Address, settings: Settings
+) -> None:
+    """As it is, or as the text that it is where most readers of JSON would give up."""
+    nested = "[" * (depth - 1) + '{"]": "[\\"{"}' + "]" * (depth - 1)
+    at = NOW - timedelta(days=200)
+    plant(uri, at=at, data=nested, title="nested")
+    try:
+        filters = Filters(start=at.date(), end=at.date())
+        batches = event_reader.all_events(address, settings, filters)
+        (event,) = [one for batch in batches for one in batch if one.title == "nested"]
+        told = [
+            client.get(f"{API}/events/{event.id}").json()["data"],
+            *(
+                one["data"]
+                for one in client.get(f"{API}/events?end_date={at.date()}").json()["events"]
+                if one["id"] == event.id
+            ),
+        ]
+        csv = client.get(f"{API}/events.csv?start_date={at.date()}&end_date={at.date()}").text
+    finally:
+        with psycopg.connect(uri) as owner:
+            owner.execute("delete from events_event where title = 'nested'")
+    expected = json.loads(nested) if depth <= 100 else nested
+    assert told == [expected, expected]
+    assert event.data == expected
+    assert json.dumps(expected).replace('"', '""') in csv
+
+
 def test_an_event_is_told_as_it_is(connection: psycopg.Connection, rows: list[Row]) -> None:
     page = event_reader.find_events(connection, Filters(), "UTC", 500)
     unlike = [

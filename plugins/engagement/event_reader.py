@@ -54,6 +54,8 @@ _MILESTONE_EVENTS = {"with_threshold": "api/with_threshold"}
 _IN_TIME = {"in_time": "api/in_time"}
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _NEEDS_QUOTES = re.compile('[",\r\n]')
+_NESTED = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]')
+_MAX_DEPTH = 100
 _POSITION = re.compile(r"(-?\d{1,18})\.(-?\d{1,19})", re.ASCII)
 
 
@@ -110,8 +112,23 @@ _decode = json.JSONDecoder(parse_float=_number, parse_int=_number).decode
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
-def _load_json(text: str | bytes) -> Any:
-    return _decode(text if isinstance(text, str) else text.decode())
+def _load_json(stored: str | bytes) -> Any:
+    """Any JSON; the text itself where it is nested deeper than most writers of JSON can follow."""
+    text = stored if isinstance(stored, str) else stored.decode()
+    return _decode(text) if _depth(text) <= _MAX_DEPTH else text
+
+
+def _depth(text: str) -> int:
+    if text.count("[") + text.count("{") <= _MAX_DEPTH:
+        return 0
+    depth = deepest = 0
+    for mark in _NESTED.findall(text):
+        if mark in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif mark in "]}":
+            depth -= 1
+    return deepest
 
 
 def _rows(
@@ -186,7 +203,11 @@ class Catalogue:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event. `target_type` is `app_label.model`, `data` any JSON."""
+    """One event. `target_type` is `app_label.model`, `data` any JSON.
+
+    Of `data`, a number that no double holds is told as text, and so is all of it where it is nested
+    deeper than 100 levels.
+    """
 
     id: int
     timestamp: datetime

@@ -6,6 +6,7 @@ import json
 import string
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -72,10 +73,10 @@ def from_json(text: bytes, place: str) -> Record:
             int(document["bytes"]),
             {str(name): int(count) for name, count in document["rows"].items()},
             int(document["revision"]),
-            str(document["snapshot_at"]),
-            document["run"],
+            _instant(document["snapshot_at"]),
+            _text_or_none(document["run"]),
             str(document["code_version"]),
-            _text(document.get("data_quality")),
+            _text_or_none(document.get("data_quality")),
         )
         _ = record.activities
     except (ValueError, KeyError, TypeError, AttributeError, UsageError):
@@ -86,8 +87,16 @@ def from_json(text: bytes, place: str) -> Record:
     return record
 
 
-def _text(value: object) -> str | None:
-    return None if value is None else str(value)
+def _instant(text: str) -> str:
+    if datetime.fromisoformat(text).tzinfo is None:
+        raise ValueError("an instant without an offset")
+    return text
+
+
+def _text_or_none(value: str | None) -> str | None:
+    if not isinstance(value, str | None):
+        raise TypeError("a text or nothing was expected")
+    return value
 
 
 def to_metadata(record: Record) -> dict[str, str]:
@@ -121,7 +130,7 @@ def from_metadata(metadata: Mapping[str, str], key: str, size: int) -> Record | 
             size,
             {str(name): int(count) for name, count in json.loads(facts["rows"]).items()},
             int(facts["revision"]),
-            facts["snapshot"],
+            _instant(facts["snapshot"]),
             facts.get("run"),
             facts["code-version"],
             facts.get("data-quality"),

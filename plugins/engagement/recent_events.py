@@ -60,7 +60,7 @@ def read(address: Address, settings: Settings, now: datetime) -> Recent:
     parameters: dict[str, object] = {
         "starts": [day.start for day in days],
         "until": now,
-        "at_most": _ROWS,
+        "at_most": _ROWS + 1,
     }
     with event_reader.reading(address, settings) as connection:
         types = connection.execute(
@@ -70,12 +70,12 @@ def read(address: Address, settings: Settings, now: datetime) -> Recent:
         rows = connection.execute(
             queries.over(_RELATIONS, "view/recent_events"), parameters
         ).fetchall()
-    told = [_told(days[number - 1].date, *others) for number, *others in rows]
+    told = [_told(days[number - 1].date, *others) for number, *others in rows[:_ROWS]]
     events = [
         RecentEvents(day, what, fast, tuple(n for *_, numbers in several for n in numbers))
-        for (day, what, fast), several in groupby(told, key=lambda one: one[:3])
+        for (day, what, _, fast), several in groupby(told, key=lambda one: one[:4])
     ]
-    return Recent(events, cut=len(rows) == _ROWS)
+    return Recent(events, cut=len(rows) > _ROWS)
 
 
 def _told(
@@ -86,12 +86,13 @@ def _told(
     milestone_type: str,
     participants: int | None,
     events: int,
-) -> tuple[date, str, str, tuple[int, ...]]:
+) -> tuple[date, str, int, str, tuple[int, ...]]:
     """A row as the day, what happened, to which fast, and the numbers of it."""
-    name = fast or f"fast {fast_id}"
     what = _HAPPENED[code]
+    numbers = (events,) if events > 1 else ()
     if code == "fast_participant_milestone":
-        return day, what, name, () if participants is None else (participants,)
-    if code == "user_milestone_reached":
-        return day, _USER_MILESTONES.get(milestone_type, what), name, (events,)
-    return day, what, name, (events,) if events > 1 else ()
+        numbers = () if participants is None else (participants,)
+    elif code == "user_milestone_reached":
+        what = _USER_MILESTONES.get(milestone_type, what)
+        numbers = (events,)
+    return day, what, fast_id, fast or f"fast {fast_id}", numbers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 from collections.abc import Callable
 from datetime import date, timedelta
@@ -267,10 +268,24 @@ def test_other_folders_hold_no_archives(cadence: str, file_format: str) -> None:
     assert Entry.parse(cadence, file_format, "engagement_2026-01-01_to_2026-01-01.zip") is None
 
 
-def test_a_damaged_record_is_none(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"snapshot_at": "yesterday"},
+        {"snapshot_at": "2026-02-01T00:00:00"},
+        {"snapshot_at": None},
+        {"run": {"id": 1}},
+        {"data_quality": 1},
+        {"rows": {}},
+    ],
+    ids=str,
+)
+def test_a_damaged_record_is_none(wrong: dict[str, object], tmp_path: Path) -> None:
     folder_destination(tmp_path / "reports").publish(make_archive(tmp_path), replace=False)
     monthly = entry("2026-01-01", "2026-01-31", "monthly")
-    (tmp_path / f"reports/engagement-reports/{monthly.key}.json").write_text("[]")
+    path = tmp_path / f"reports/engagement-reports/{monthly.key}.json"
+    document = json.loads(path.read_text())
+    path.write_text(json.dumps({**document, **wrong}))
 
     assert open_catalog(settings(tmp_path / "reports"), no_s3).records([monthly]) == [None]
 

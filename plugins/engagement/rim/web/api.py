@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -32,7 +32,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
 from engagement import event_reader
-from engagement.app_database import CONNECTION_ID
+from engagement.app_database import CONNECTION_ID, Address
 from engagement.errors import ConfigurationError, EngagementError, UsageError, one_line
 from engagement.event_reader import (
     Event,
@@ -48,7 +48,7 @@ from engagement.period import parse_date
 from engagement.rim.common import app_database
 from engagement.rim.names import FAST_EVENTS
 from engagement.rim.web.guard import MAY_READ, MAY_TRIGGER, MAY_TRIGGER_EVENTS
-from engagement.settings import load
+from engagement.settings import Settings, load
 
 if TYPE_CHECKING:
     from starlette.types import Send
@@ -395,8 +395,17 @@ def _dag_bag() -> Any:
 
 def warm() -> None:
     """Counts what takes longer than anybody waits; what fails is logged."""
+    _count(event_reader.count_ahead)
+
+
+def renew() -> None:
+    """Counts the closed days anew where they were counted long ago, for whoever asks next."""
+    _count(event_reader.closed_days)
+
+
+def _count(count: Callable[[Address, Settings, datetime], object]) -> None:
     try:
-        event_reader.count_ahead(app_database(CONNECTION_ID), load(), clock())
+        count(app_database(CONNECTION_ID), load(), clock())
     except EngagementError as error:
         log.warning("the events were not counted: %s", one_line(error))
 

@@ -1,7 +1,7 @@
 """The application that Airflow's API server mounts under `/engagement`.
 
 Every route names its right; what only looks is answered to whoever may read the DAGs. No script
-runs in any page, whatever text got into it.
+runs in any page but the view's own, whatever text got into it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, MutableMapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
-from threading import Thread
+from threading import Event, Thread
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from engagement import __version__
-from engagement.rim.web import api, view
+from engagement.rim.web import api, policies, view
 from engagement.rim.web.guard import MAY_READ
 
 if TYPE_CHECKING:
@@ -31,12 +31,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; img-src data: 'self'; frame-src 'self'; "
-    "frame-ancestors 'self'; form-action 'none'; base-uri 'none'"
-)
 HEADERS = {
-    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "Content-Security-Policy": policies.ANSWER,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
     "Cache-Control": "private, no-store",
@@ -46,6 +42,8 @@ HEADERS = {
 
 READ_AHEAD_SECONDS = 5.0
 """So long, at most, a start waits for what is read ahead."""
+RENEW_SECONDS = 3600.0
+"""So often the events are counted anew, whether somebody asks or not."""
 
 
 class _SecurityHeaders:
@@ -79,7 +77,15 @@ async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
     deadline = monotonic() + READ_AHEAD_SECONDS
     for thread in threads:
         await run_in_threadpool(thread.join, max(0.0, deadline - monotonic()))
+    stopped = Event()
+    Thread(target=_count_anew, args=[stopped], daemon=True).start()
     yield
+    stopped.set()
+
+
+def _count_anew(stopped: Event) -> None:
+    while not stopped.wait(RENEW_SECONDS):
+        _read_ahead(api.renew)
 
 
 def _read_ahead(warm: Callable[[], None]) -> None:

@@ -1,6 +1,7 @@
 """The pages: what is published, and what happened to the fasts in the last days.
 
-They are made here and hold no script. Whatever changes from one look to the next is read from the
+They are made here and hold one small script, for the time within Airflow's own page; stored pages
+hold none. Whatever changes from one look to the next is read from the
 destination and the app's database when it is asked for.
 """
 
@@ -35,7 +36,7 @@ from engagement.period import Cadence
 from engagement.published_record import Record
 from engagement.rim.common import app_database, catalog
 from engagement.rim.names import CADENCE_OF, report_dag_id
-from engagement.rim.web import published_by
+from engagement.rim.web import policies, published_by
 from engagement.rim.web.guard import MAY_READ, MAY_TRIGGER, HasRightToTrigger
 from engagement.settings import load
 
@@ -48,11 +49,6 @@ NEWEST_ROWS = 5
 MEMBERS = {REPORT_PAGE, DATA_QUALITY_PAGE}
 """The members of an archive that are shown, by the last part of their address."""
 
-# Above every inline rule: a stored page has no origin of its own, and nothing in it can act.
-STORED_PAGE_POLICY = (
-    "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
-    "frame-ancestors 'self'; form-action 'none'; base-uri 'none'"
-)
 # What opening and reading a zip file raises whose bytes are not as they were written: also of
 # encryption and compressions that no report uses, of names, positions and a disk's bad blocks.
 _DAMAGED = (
@@ -153,9 +149,15 @@ def _page(request: Request, name: str, status_code: int = 200, /, **values: Any)
     text = (
         _templates()
         .get_template(f"{name}.html.jinja")
-        .render(root=root, airflow=root.removesuffix("/engagement"), **values)
+        .render(root=root, airflow=root.removesuffix("/engagement"), script=_script(), **values)
     )
-    return HTMLResponse(text, status_code)
+    headers = {"Content-Security-Policy": policies.with_script(_script())}
+    return HTMLResponse(text, status_code, headers=headers)
+
+
+@cache
+def _script() -> str:
+    return (queries.templates() / "view" / "view.js").read_text(encoding="utf-8")
 
 
 def error_page(request: Request, status_code: int, detail: str) -> Response:
@@ -357,7 +359,7 @@ def stored_page(
         ) from None
     if len(text) > _MEMBER_BYTES:
         raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, f"{member} is too large to be shown.")
-    return HTMLResponse(text, headers={"Content-Security-Policy": STORED_PAGE_POLICY})
+    return HTMLResponse(text, headers={"Content-Security-Policy": policies.STORED_PAGE})
 
 
 @router.get("/dag", dependencies=[MAY_READ])
