@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -29,11 +32,13 @@ from engagement.period import Period
 from engagement.quality import Check, QualityResult
 from engagement.settings import Settings
 from engagement.staging import StagingArea
+from tests import drawn
 from tests.browser import browser
 from tests.conftest import GOLDEN, Golden
 
 ROOT = Path(__file__).parents[1]
 PAGES = (archive.REPORT_PAGE, archive.SUMMARY, archive.DATA_QUALITY_PAGE)
+WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 WEEK = Period.parse("2025-12-29", "2026-01-04")
 
 OF_A_FAST = (
@@ -170,11 +175,13 @@ PLAIN = {
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """The facts of a golden report, in every format, and its pages."""
+    """The facts of a golden report, in every format, its pages, and what the first one shows."""
 
     golden: Golden
     facts: Mapping[Format, Facts]
     pages: Mapping[str, str]
+    parsed: Parsed
+    panels: Mapping[str, list[drawn.Panel]]
 
 
 @pytest.fixture(scope="module")
@@ -197,7 +204,8 @@ def made(golden: Golden, golden_address: Address, tmp_path_factory: pytest.TempP
         )
     page.write(folder, found[Format.JSON])
     pages = {name: (folder / name).read_text(encoding="utf-8") for name in PAGES}
-    return Made(golden, found, pages)
+    text = pages[archive.REPORT_PAGE]
+    return Made(golden, found, pages, Parsed(text), drawn.panels(text))
 
 
 def test_facts_are_the_datasets_in_every_format(made: Made) -> None:
@@ -236,28 +244,261 @@ def test_hours_are_those_of_the_report_time_zone(made: Made) -> None:
     assert [list(day) for day in made.facts[Format.JSON].hours] == hours
 
 
-def test_the_page_shows_the_facts(made: Made) -> None:
-    found, parsed = made.facts[Format.JSON], Parsed(made.pages[archive.REPORT_PAGE])
-    numbers = re.findall(r'<span class="number">([^<]*)</span>', made.pages[archive.REPORT_PAGE])
-    assert numbers == [f"{change.now:,}" for _, _, change in notable.figures(found)]
-    if found.new_users.now:
-        assert parsed.table("Day", "Registrations") == [
-            [str(day), f"{count:,}"] for day, count in found.registrations
-        ]
-    assert parsed.table("Week", "Users", "Active", "Retained, %") == [
-        [cohort.week, f"{cohort.users:,}", f"{cohort.active:,}", f"{cohort.rate:.2f}"]
-        for cohort in found.cohorts
+# What the pages show is the golden report, or what a plain reading of the golden rows counts.
+
+
+@cache
+def rows_of(table: str) -> list[dict[str, str]]:
+    with (GOLDEN / "appdb" / f"{table}.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def plain_figures(begin: datetime, end: datetime) -> list[int]:
+    """The headline figures between two instants."""
+
+    def within(table: str, column: str) -> list[dict[str, str]]:
+        return [row for row in rows_of(table) if begin <= datetime.fromisoformat(row[column]) < end]
+
+    codes = {row["id"]: row["code"] for row in rows_of("events_eventtype")}
+    [fast] = [
+        row["id"]
+        for row in rows_of("django_content_type")
+        if (row["app_label"], row["model"]) == ("hub", "fast")
     ]
-    moved = [fast for fast in found.fasts if fast.joins or fast.leaves]
-    assert sorted(parsed.table(*FLOW)) == sorted(
-        [
-            f"{fast.name} {fast.church}",
-            f"{fast.joins:,}",
-            f"{fast.leaves:,}",
-            f"{fast.participants:,}",
-        ]
-        for fast in moved
+    events = within("events_event", "timestamp")
+    of_fasts = Counter(
+        codes[row["event_type_id"]]
+        for row in events
+        if row["content_type_id"] == fast and row["object_id"]
     )
+    return [
+        len(within("auth_user", "date_joined")),
+        len({row["user_id"] for row in within("events_useractivityfeed", "created_at")} - {""}),
+        of_fasts["user_joined_fast"],
+        of_fasts["user_left_fast"],
+        sum(codes[row["event_type_id"]] == "screen_view" for row in events),
+    ]
+
+
+def days_of(period: Period) -> list[date]:
+    return [period.start + timedelta(days=n) for n in range((period.end - period.start).days + 1)]
+
+
+def hourly_means(golden: Golden) -> list[list[float | None]]:
+    """Activities in an hour of the average Monday, and of the other weekdays."""
+    counts = [[0] * 24 for _ in range(7)]
+    for row in golden.report["user_activity_timeline"]:
+        local = datetime.fromisoformat(row["timestamp"]).astimezone(golden.period.zone)
+        counts[local.weekday()][local.hour] += 1
+    days = Counter(day.weekday() for day in days_of(golden.period))
+    return [
+        [count / days[weekday] if days[weekday] else None for count in hours]
+        for weekday, hours in enumerate(counts)
+    ]
+
+
+def by_age(golden: Golden) -> dict[int, tuple[int, int]]:
+    """Users and active ones among them by the weeks since they registered."""
+    ages: dict[int, tuple[int, int]] = {}
+    for row in golden.report["retention_cohorts"]:
+        users, active = ages.get(row["cohort_age_weeks"], (0, 0))
+        ages[row["cohort_age_weeks"]] = (users + row["total_users"], active + row["active_users"])
+    return dict(sorted(ages.items()))
+
+
+def features(golden: Golden) -> list[tuple[str, int, int, float]]:
+    patterns = golden.report["other_metrics"]["engagement_patterns"]
+    return [
+        (name, patterns[key][count], patterns[key]["unique_users"], patterns[key]["avg_per_user"])
+        for name, key, count in (
+            ("Devotionals viewed", "devotionals", "total_views"),
+            ("Checklists used", "checklists", "total_uses"),
+            ("Tutorial videos viewed", "tutorial_videos", "total_views"),
+        )
+    ]
+
+
+def top_fasts(golden: Golden) -> list[tuple[str, int]]:
+    """The labels of the fasts with most joins, and the joins."""
+    known = {row["fast_id"]: row["fast_name"] for row in golden.report["fasts"]}
+    return [
+        (known.get(row["fast_id"], f"a fast that is gone, id {row['fast_id']}"), row["joins"])
+        for row in golden.report["other_metrics"]["top_fasts_by_joins"]
+    ]
+
+
+def moved(golden: Golden) -> list[dict[str, Any]]:
+    """The fasts with joins or leaves, those with most first."""
+    return sorted(
+        (row for row in golden.report["fasts"] if row["joins_in_period"] + row["leaves_in_period"]),
+        key=lambda row: (
+            -row["joins_in_period"] - row["leaves_in_period"],
+            -row["joins_in_period"],
+            row["fast_id"],
+        ),
+    )
+
+
+def test_the_cards_are_plain_counts(made: Made) -> None:
+    period = made.golden.period
+    length = period.end - period.start + timedelta(days=1)
+    before = Period(period.start - length, period.start - timedelta(days=1), period.timezone)
+    found = re.findall(
+        r'<span class="name">([^<]*)</span>\s*<span class="number">([^<]*)</span>\s*'
+        r'<span class="change">(?:[▲▼] )?([^<]*)</span>\s*<span class="before">([^<]*)</span>',
+        made.pages[archive.REPORT_PAGE],
+    )
+    titles = ("New users", "Active users", "Joins", "Leaves", "Screen views")
+    assert found == [
+        (title, f"{now:,}", notable.told_change(Change(now, was)), f"from {was:,}")
+        for title, now, was in zip(
+            titles,
+            plain_figures(period.start_instant, period.end_instant),
+            plain_figures(before.start_instant, before.end_instant),
+            strict=True,
+        )
+    ]
+
+
+def test_the_tables_are_the_golden_report(made: Made) -> None:
+    expected, metrics = made.golden.report, made.golden.report["other_metrics"]
+    table = made.parsed.table
+    daily = {row["date"]: row["count"] for row in expected["new_users_over_time"]}
+    for title, days in (
+        ("Registrations", daily),
+        ("Screen views", metrics["screen_views"]["daily_timeline"]),
+    ):
+        if any(days.values()):
+            assert table("Day", title) == [[day, f"{count:,}"] for day, count in days.items()]
+    assert table("Fast", "Joins") == [
+        [name, f"{joins:,}"] for name, joins in top_fasts(made.golden)
+    ]
+    assert table(*FLOW) == [
+        [
+            f"{row['fast_name']} {row['church_name']}",
+            f"{row['joins_in_period']:,}",
+            f"{row['leaves_in_period']:,}",
+            f"{row['participants']:,}",
+        ]
+        for row in moved(made.golden)
+    ]
+    cohorts = [
+        (row["cohort_week"], f"{row['total_users']:,}", f"{row['active_users']:,}", rate)
+        for row in expected["retention_cohorts"]
+        for rate in [row["retention_rate"]]
+    ]
+    assert table("Week", "Users", "Active", "Retained, %") == [
+        [*cells, f"{rate:.2f}"] for *cells, rate in cohorts
+    ]
+    assert table("Week", "Users", "Active", "Retained") == [
+        [*cells, f"{rate:.1f}%"] for *cells, rate in cohorts[:5]
+    ]
+    assert table("Age, weeks", "Users", "Active", "Active, %") == [
+        [f"{age}", f"{users:,}", f"{active:,}", f"{100 * active / users:.1f}"]
+        for age, (users, active) in by_age(made.golden).items()
+    ]
+    assert table("Hour", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun") == [
+        [f"{hour}:00", *("–" if mean is None else f"{mean:.1f}" for mean in means)]
+        for hour, means in enumerate(zip(*hourly_means(made.golden), strict=True))
+    ]
+    assert table("Feature", "Times used", "Users", "Per user") == [
+        [name, f"{times:,}", f"{users:,}", f"{mean:,.2f}"]
+        for name, times, users, mean in features(made.golden)
+    ]
+
+
+def test_columns_are_as_high_as_their_days(made: Made) -> None:
+    expected = made.golden.report
+    days = days_of(made.golden.period)
+    ticks = [notable.short_day(day) for day in days]
+    counts = {row["date"]: row["count"] for row in expected["new_users_over_time"]}
+    for title, by_day in (
+        ("Registrations a day", counts),
+        ("Screen views a day", expected["other_metrics"]["screen_views"]["daily_timeline"]),
+    ):
+        heights = {
+            place: count for place, day in enumerate(days) if (count := by_day[day.isoformat()])
+        }
+        for drawing in drawings(made, title):
+            found = drawing.columns(ticks)
+            assert found == {
+                place: pytest.approx(count, abs=drawn.PIXEL / drawing.pixels_each())
+                for place, count in heights.items()
+            }
+
+
+def test_the_curve_goes_through_the_rates(made: Made) -> None:
+    expected = [(age, 100 * active / users) for age, (users, active) in by_age(made.golden).items()]
+    for drawing in drawings(made, "Retention by age"):
+        [line] = drawing.lines["--series-1"]
+        marks = [box.middle for box in drawing.shapes["--series-1"]]
+        for points in (line, marks):
+            assert [drawing.across(x) for x, _ in points] == [
+                pytest.approx(age, abs=0.2) for age, _ in expected
+            ]
+            assert [drawing.height(y) for _, y in points] == [
+                pytest.approx(rate, abs=drawn.PIXEL / drawing.pixels_each()) for _, rate in expected
+            ]
+
+
+def test_named_bars_are_as_long_as_their_numbers(made: Made) -> None:
+    charts_of = {
+        "Fasts with most joins": [(name, {"": joins}) for name, joins in top_fasts(made.golden)],
+        "Joins and leaves of each fast": [
+            (row["fast_name"], {"joins": row["joins_in_period"], "leaves": row["leaves_in_period"]})
+            for row in moved(made.golden)
+        ],
+        "Devotionals, checklists and tutorial videos": [
+            (name, {"times used": times, "users": users})
+            for name, times, users, _ in features(made.golden)
+        ],
+    }
+    for title, expected in charts_of.items():
+        [panel] = made.panels[title]
+        colours = panel.legend or {"--series-1": ""}
+        for drawing in panel.drawings:
+            assert [
+                (name, {colours[colour]: number for colour, number in numbers.items()})
+                for name, numbers in drawing.named(list(colours))
+            ] == expected
+
+
+def test_cells_are_coloured_by_what_they_stand_for(made: Made) -> None:
+    weeks = {row["cohort_week"]: row for row in made.golden.report["retention_cohorts"]}
+    [hours] = made.panels["Activity by weekday and hour"]
+    retained, registered = made.panels["Retention by week of registration"]
+    means = zip(WEEKDAYS, hourly_means(made.golden), strict=True)
+    for panel, values in (
+        (
+            hours,
+            {
+                (name, hour): mean
+                for name, row in means
+                for hour, mean in enumerate(row)
+                if mean is not None
+            },
+        ),
+        (retained, {_place(week): row["retention_rate"] for week, row in weeks.items()}),
+        (registered, {_place(week): row["total_users"] for week, row in weeks.items()}),
+    ):
+        limits = panel.limits()
+        levels = {
+            place: next(level for level, limit in enumerate(limits) if value <= limit)
+            for place, value in values.items()
+        }
+        for drawing in panel.drawings:
+            assert levels == {(row, round(across)): level for row, across, level in drawing.cells()}
+
+
+def _place(week: str) -> tuple[str, int]:
+    """The row and the column of a cohort, such as of `2026-W01`."""
+    year, number = week.split("-W")
+    return year, int(number)
+
+
+def drawings(made: Made, title: str) -> tuple[drawn.Drawing, ...]:
+    """The drawings of a chart, which has none where there was nothing to draw."""
+    return tuple(drawing for panel in made.panels[title] for drawing in panel.drawings)
 
 
 def test_the_summary_says_the_facts(made: Made) -> None:
@@ -556,7 +797,7 @@ def test_a_single_day_and_a_single_fast() -> None:
     parsed = Parsed(text)
     assert parsed.table("Day", "Registrations") == [["2026-01-01", "1"]]
     assert parsed.table(*FLOW) == [["Fast Church", "1", "0", "1"]]
-    assert parsed.table("Hour", *page.WEEKDAYS)[12] == [
+    assert parsed.table("Hour", *WEEKDAYS)[12] == [
         "12:00",
         "–",
         "–",
