@@ -1052,6 +1052,56 @@ def test_paper_gets_the_tables_that_were_opened(
         assert all(table.is_visible() for table in checks.all())
 
 
+def test_text_on_paper_can_be_read(chromium: Browser, written: dict[str, Path]) -> None:
+    """A drawing shrunk to a column of A4 has text of nine points at least; no other is shown."""
+    with chromium.new_context(viewport={"width": 703, "height": 1032}) as context:
+        tab = context.new_page()
+        tab.emulate_media(media="print")
+        tab.goto((written["busy"] / archive.REPORT_PAGE).as_uri())
+        drawn_of = tab.evaluate(
+            "[...document.querySelectorAll('figure')].map(figure =>"
+            " [...figure.querySelectorAll('svg')].filter(svg => svg.checkVisibility()).map(svg =>"
+            " svg.getScreenCTM().a *"
+            " parseFloat(getComputedStyle(svg.querySelector('text')).fontSize)))"
+        )
+        titles = tab.locator("h3").all_inner_texts()
+        sizes = dict(zip(titles, drawn_of, strict=True))
+        assert [len(of_chart) for of_chart in sizes.values()] == [1, 1, 1, 1, 1, 0, 2, 1]
+        assert min(size for of_chart in sizes.values() for size in of_chart) >= 12
+
+
+@pytest.mark.parametrize("look", ["light", "phone"])
+def test_what_axes_say_is_inside_the_drawing(
+    look: str, chromium: Browser, written: dict[str, Path]
+) -> None:
+    with chromium.new_context(**LOOKS[look]) as context:
+        tab = context.new_page()
+        tab.goto((written["busy"] / archive.REPORT_PAGE).as_uri())
+        rooms = tab.evaluate(
+            "[...document.querySelectorAll('svg')].filter(svg => svg.checkVisibility()).flatMap("
+            "svg => [...svg.querySelectorAll('text')]"
+            ".filter(text => getComputedStyle(text).textAnchor != 'start')"
+            ".map(text => text.getBBox())"
+            ".map(box => Math.min(box.x, svg.viewBox.baseVal.width - box.x - box.width)))"
+        )
+    assert len(rooms) > 50
+    assert min(rooms) >= 0
+
+
+@pytest.mark.parametrize(("name", "left"), [("صوم " * 30, True), ("Fast " * 30, False)])
+def test_a_name_that_was_cut_ends_where_its_script_does(
+    name: str, left: bool, chromium: Browser, tmp_path: Path
+) -> None:
+    page.write(tmp_path, many((name,), 1))
+    with chromium.new_context() as context:
+        tab = context.new_page()
+        tab.goto((tmp_path / archive.REPORT_PAGE).as_uri())
+        first, ellipsis = tab.locator(".wide svg text", has_text="…").first.evaluate(
+            "text => [0, text.getNumberOfChars() - 1].map(n => text.getExtentOfChar(n).x)"
+        )
+        assert (ellipsis < first) == left
+
+
 def brightness(colour: str) -> float:
     """The mean of the three parts of `rgb(...)`; a colour that is transparent is the paper's."""
     red, green, blue, *alpha = map(float, re.findall(r"[\d.]+", colour))

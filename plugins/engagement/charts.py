@@ -156,7 +156,7 @@ def heat_map(
     def draw(drawing: _Drawing) -> None:
         axes = _Axes(
             drawing,
-            left=38,
+            left=44,
             right=1,
             top=1,
             bottom=bottom,

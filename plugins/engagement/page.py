@@ -176,10 +176,10 @@ def _charts(facts: Facts) -> list[Chart]:
         ),
         _top_fasts(facts),
         _flow(facts),
-        _cohorts(facts),
-        _curve(facts),
         _hours(facts),
         _features(facts),
+        _cohorts(facts),
+        _curve(facts),
     ]
 
 
