@@ -121,6 +121,24 @@ class Clicks:
         self._frame.get_by_role("heading", name="What happened").wait_for()
         return self._frame.locator("body").inner_text()
 
+    def open_quality(self) -> str:
+        """Click the link that the page of a report holds; returns the text of the other page."""
+        self._frame.get_by_role("link", name="data_quality.html").click()
+        self._frame.get_by_role("heading", name="Every check").wait_for()
+        return self._frame.locator("body").inner_text()
+
+    def open_run(self, cadence: Cadence) -> str:
+        """Click the run of the first report of a cadence; returns the address that Airflow shows.
+
+        It is Airflow's own page that changes, not the frame in it.
+        """
+        self.reports(cadence)
+        self._frame.locator("a.run").first.click()
+        self.page.get_by_test_id("state-badge").first.wait_for()
+        address = self.page.url
+        self._leave()
+        return address
+
     def _leave(self) -> None:
         """Close the page, which would ask and draw without end how the run stands."""
         self.page.goto("about:blank")

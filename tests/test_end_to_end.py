@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
+from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -342,7 +343,10 @@ def test_a_run_by_clicks_is_shown_opened_and_downloaded(
     headline = clicks.open_report()
     with zipfile.ZipFile(tmp_path / name) as archive:
         metrics = json.loads(archive.read("other_metrics.json"))
+        quality = json.loads(archive.read("data_quality.json"))
     assert f"{metrics['screen_views']['total']:,}" in headline
+    assert f"Of {quality['summary']['checks']} checks" in clicks.open_quality()
+    assert clicks.open_run(Cadence.ON_DEMAND).endswith(f"/dags/{ON_DEMAND}/runs/{quote(run_id)}")
     assert clicks.complaints == []
 
 
