@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
+from engagement import __version__
 from engagement.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -127,7 +128,7 @@ def test_images_are_of_one_version(compose: dict[str, Any]) -> None:
         image, _, tag = service["image"].rpartition(":")
         assert re.fullmatch(r"\d[\w.]*", tag), f"{name} runs {service['image']}"
         if image == "engagement-reports":
-            assert tag == project["version"]
+            assert tag == __version__
     (airflow,) = (d for d in project["dependencies"] if d.startswith("apache-airflow=="))
     base = re.search(r"^FROM \S+:slim-([\d.]+)-python3\.12$", _dockerfile(), re.MULTILINE)
     assert base

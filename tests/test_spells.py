@@ -26,7 +26,6 @@ from tests.tables import Row, write_tables
 JOIN, LEAVE = "user_joined_fast", "user_left_fast"
 DAY = timedelta(days=1)
 TICK = timedelta.resolution
-DAY_US = 86_400_000_000
 
 PERIODS = (
     Period.parse("2020-12-28", "2021-01-03"),

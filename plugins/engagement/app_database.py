@@ -32,8 +32,6 @@ def variable(connection_id: str) -> str:
     return f"AIRFLOW_CONN_{connection_id.upper()}"
 
 
-VARIABLE = variable(CONNECTION_ID)
-
 _NEEDS = {
     CONNECTION_ID: "read what the report needs",
     EVENTS_CONNECTION_ID: "read or write what the events need",

@@ -200,7 +200,7 @@ class Settings(BaseSettings):
         "disk, in MB."
     )  # fmt: skip
     # Measured: a second thread sorts in half the time, and costs nothing where a core is free.
-    threads: int = Field(2, ge=1, description="Threads that computing one dataset may use.")
+    threads: int = Field(2, ge=1, le=256, description="Threads that computing one dataset may use.")
 
 
 def load() -> Settings:

@@ -1,5 +1,5 @@
 -- Grain: one row an event that is due and not there; none at all where that is more than the fuse
--- allows.
+-- allows. No key: what tells two of them apart depends on the kind.
 select
     fast_id,
     at,

@@ -1,4 +1,5 @@
--- Grain: one row an event that is due, of the fasts that were asked for (all, where none was).
+-- Grain: one row an event that is due, of the fasts that were asked for (all, where none was). No
+-- key: what tells two of them apart depends on the kind.
 select
     fast_id,
     at,

@@ -1,4 +1,5 @@
--- Grain: one row a (video_id, title) as the event tells it, the ten most viewed of the period.
+-- Grain: one row a video as the event tells it, the ten most viewed of the period. Key: (video_id,
+-- title), either of which can be null.
 select
     video_id,
     title,
