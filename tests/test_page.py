@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import cache
@@ -147,7 +147,7 @@ def many(names: tuple[str, ...], number: int) -> Facts:
         Fast(n + 1, names[n % len(names)], names[-n % len(names)], 3 * n, 90 - n % 90, n % 40)
         for n in range(number)
     )
-    top = tuple((fast.name, fast.joins) for fast in fasts[:10])
+    top = tuple((fast.id, fast.joins) for fast in fasts[:10])
     return quiet(fasts=fasts, top_fasts=top)
 
 
@@ -229,8 +229,8 @@ def test_facts_are_the_datasets_in_every_format(made: Made) -> None:
     assert found.screen_views.now == views["total"]
     assert found.active_users.now == metrics["active_users"]
     assert found.new_users.now == sum(row["count"] for row in expected["new_users_over_time"])
-    assert [joins for _, joins in found.top_fasts] == [
-        row["joins"] for row in metrics["top_fasts_by_joins"]
+    assert list(found.top_fasts) == [
+        (row["fast_id"], row["joins"]) for row in metrics["top_fasts_by_joins"]
     ]
     assert found.activities == len(expected["user_activity_timeline"])
 
@@ -318,12 +318,30 @@ def features(golden: Golden) -> list[tuple[str, int, int, float]]:
     ]
 
 
-def top_fasts(golden: Golden) -> list[tuple[str, int]]:
+def labels(rows: Sequence[Mapping[str, Any]], quote: str = "") -> dict[int, str]:
+    """The names of golden fasts that stand together, of which two are told apart by their ids."""
+    times = Counter(row["fast_name"] for row in rows)
+    # No two of them have the same name in different churches.
+    assert len({(row["fast_name"], row["church_name"]) for row in rows}) == len(times)
+    return {
+        row["fast_id"]: f"{quote}{row['fast_name']}{quote}"
+        + (
+            f" ({quote}{row['church_name']}{quote}, id {row['fast_id']})"
+            if times[row["fast_name"]] > 1
+            else ""
+        )
+        for row in rows
+    }
+
+
+def top_fasts(golden: Golden, quote: str = "") -> list[tuple[str, int]]:
     """The labels of the fasts with most joins, and the joins."""
-    known = {row["fast_id"]: row["fast_name"] for row in golden.report["fasts"]}
+    top = golden.report["other_metrics"]["top_fasts_by_joins"]
+    ids = {row["fast_id"] for row in top}
+    known = labels([row for row in golden.report["fasts"] if row["fast_id"] in ids], quote)
     return [
         (known.get(row["fast_id"], f"a fast that is gone, id {row['fast_id']}"), row["joins"])
-        for row in golden.report["other_metrics"]["top_fasts_by_joins"]
+        for row in top
     ]
 
 
@@ -363,6 +381,8 @@ def test_the_cards_are_plain_counts(made: Made) -> None:
 def test_the_tables_are_the_golden_report(made: Made) -> None:
     expected, metrics = made.golden.report, made.golden.report["other_metrics"]
     table = made.parsed.table
+    named = Counter(row["fast_name"] for row in moved(made.golden))
+    twins = {row["fast_id"] for row in moved(made.golden) if named[row["fast_name"]] > 1}
     daily = {row["date"]: row["count"] for row in expected["new_users_over_time"]}
     for title, days in (
         ("Registrations", daily),
@@ -375,12 +395,13 @@ def test_the_tables_are_the_golden_report(made: Made) -> None:
     ]
     assert table(*FLOW) == [
         [
-            f"{row['fast_name']} {row['church_name']}",
+            f"{row['fast_name']} {row['church_name']}{id_of_a_twin}",
             f"{row['joins_in_period']:,}",
             f"{row['leaves_in_period']:,}",
             f"{row['participants']:,}",
         ]
         for row in moved(made.golden)
+        for id_of_a_twin in [f", id {row['fast_id']}" * (row["fast_id"] in twins)]
     ]
     cohorts = [
         (row["cohort_week"], f"{row['total_users']:,}", f"{row['active_users']:,}", rate)
@@ -442,10 +463,14 @@ def test_the_curve_goes_through_the_rates(made: Made) -> None:
 
 
 def test_named_bars_are_as_long_as_their_numbers(made: Made) -> None:
+    names = labels(moved(made.golden))
     charts_of = {
         "Fasts with most joins": [(name, {"": joins}) for name, joins in top_fasts(made.golden)],
         "Joins and leaves of each fast": [
-            (row["fast_name"], {"joins": row["joins_in_period"], "leaves": row["leaves_in_period"]})
+            (
+                names[row["fast_id"]],
+                {"joins": row["joins_in_period"], "leaves": row["leaves_in_period"]},
+            )
             for row in moved(made.golden)
         ],
         "Devotionals, checklists and tutorial videos": [
@@ -456,11 +481,18 @@ def test_named_bars_are_as_long_as_their_numbers(made: Made) -> None:
     for title, expected in charts_of.items():
         [panel] = made.panels[title]
         colours = panel.legend or {"--series-1": ""}
-        for drawing in panel.drawings:
-            assert [
+        wide, narrow = (
+            [
                 (name, {colours[colour]: number for colour, number in numbers.items()})
                 for name, numbers in drawing.named(list(colours))
-            ] == expected
+            ]
+            for drawing in panel.drawings
+        )
+        assert wide == expected
+        for (name, numbers), (whole, expected_numbers) in zip(narrow, expected, strict=True):
+            assert numbers == expected_numbers
+            # It has no room for all of a long name.
+            assert re.fullmatch(".+".join(map(re.escape, name.split("…"))), whole)
 
 
 def test_cells_are_coloured_by_what_they_stand_for(made: Made) -> None:
@@ -505,9 +537,60 @@ def test_the_summary_says_the_facts(made: Made) -> None:
     found, text = made.facts[Format.JSON], made.pages[archive.SUMMARY]
     for title, counts, change in notable.figures(found):
         assert f"- {title} ({counts}): {change.now:,}; {notable.told_change(change)}" in text
-    for name, joins in found.top_fasts:
-        assert f"`{name}` {joins:,}" in text
+    told = ", ".join(f"{name} {joins:,}" for name, joins in top_fasts(made.golden, "`"))
+    assert f"- Fasts with most joins: {told}.\n" in text
     assert all(f"- {sentence}\n" in text for sentence in notable.cautions(found))
+
+
+def test_the_summary_tells_the_golden_report(made: Made) -> None:
+    text, period = made.pages[archive.SUMMARY], made.golden.period
+    patterns = made.golden.report["other_metrics"]["engagement_patterns"]
+    for name, times, users, _ in features(made.golden):
+        assert f"- {name}: {times:,}, by {users:,} user{'s' * (users != 1)}.\n" in text
+    both = patterns["cross_engagement"]["users_both_devotional_and_checklist"]
+    assert f"- {both} user{'s' * (both != 1)} viewed a devotional and used a checklist.\n" in text
+    gap = patterns["checklists"]["avg_days_between_uses"]
+    told_gap = f"- Between two uses of a checklist lie {gap:,.2f} days on average.\n"
+    assert (told_gap in text) == (gap > 0)
+    registered = [
+        row
+        for row in rows_of("auth_user")
+        if datetime.fromisoformat(row["date_joined"]) < period.end_instant
+    ]
+    active = sum(row["active_users"] for row in made.golden.report["retention_cohorts"])
+    expected = [("All who had registered", active, len(registered))]
+    for first, last, told in (
+        (0, 3, "0 to 3 weeks"),
+        (4, 12, "4 to 12 weeks"),
+        (13, 25, "13 to 25 weeks"),
+        (26, 51, "26 to 51 weeks"),
+        (52, 10**6, "52 weeks or more"),
+    ):
+        found = [both for age, both in by_age(made.golden).items() if first <= age <= last]
+        users, of_them = (sum(one) for one in zip(*found, strict=True))
+        expected.append((f"Registered {told} before the end", of_them, users))
+    assert text.partition("## Retention\n")[2].partition("\n##")[0].splitlines()[2:] == [
+        f"- {who}: {some:,} of {users:,} users, {100 * some / users:.1f}%."
+        for who, some, users in expected
+    ]
+    zone = period.zone
+    instants = [
+        datetime.fromisoformat(row["timestamp"]).astimezone(zone)
+        for row in made.golden.report["user_activity_timeline"]
+    ]
+    weekdays, hours = (
+        Counter(instant.weekday() for instant in instants),
+        Counter(instant.hour for instant in instants),
+    )
+    days = Counter(day.weekday() for day in days_of(period))
+    by_weekday = ", ".join(
+        f"{name} {weekdays[n] / days[n]:,.1f}" for n, name in enumerate(WEEKDAYS) if days[n]
+    )
+    by_hour = ", ".join(f"{hour}:00 {hours[hour]:,}" for hour in range(24))
+    assert text.partition("## Weekdays and hours\n\n")[2].partition("\n\n##")[0].splitlines() == [
+        f"- Activities on an average day of each weekday: {by_weekday}.",
+        f"- Activities by the hour in which they fell: {by_hour}.",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -673,7 +756,8 @@ def test_hostile_names_are_text() -> None:
         (tag, *attributes) for tag, attributes in plain.elements
     ]
     assert sorted(row[0] for row in hostile.table(*FLOW)) == sorted(
-        f"{charts.plain(fast.name)} {charts.plain(fast.church)}" for fast in many(HOSTILE, 40).fasts
+        f"{charts.plain(fast.name)} {charts.plain(fast.church)}, id {fast.id}"
+        for fast in many(HOSTILE, 40).fasts
     )
     text = "".join(hostile.text)
     assert "<script>alert(1)</script>" in text
@@ -697,6 +781,73 @@ def test_names_of_any_length_fit() -> None:
         assert "\n" not in line
     assert charts.shortened("Great Fast", 20) == "Great Fast"
     assert charts.shortened("a" * 21, 20) == "a" * 19 + "…"
+
+
+TWINS = (
+    Fast(1, "Fast (2026)", "St. Mary", 1, 9, 0),
+    Fast(2, "Fast (2026)", "St. John", 1, 8, 1),
+    Fast(3, "Fast (2026)", "St. John", 1, 7, 2),
+    Fast(4, "Lent (2026)", "St. John", 1, 6, 3),
+    Fast(5, "Fast (2025)", "St. Mary", 1, 5, 4),
+)
+
+
+def test_fasts_of_one_name_are_told_apart_where_they_stand_together() -> None:
+    made = quiet(fasts=TWINS, top_fasts=tuple((fast.id, fast.joins) for fast in TWINS))
+    labels = [
+        "Fast (2026) (St. Mary)",
+        "Fast (2026) (St. John, id 2)",
+        "Fast (2026) (St. John, id 3)",
+        "Lent (2026)",
+        "Fast (2025)",
+    ]
+    text = page.report(made)
+    parsed = Parsed(text)
+    assert [row[0] for row in parsed.table("Fast", "Joins")] == labels
+    assert [row[0] for row in parsed.table(*FLOW)] == [
+        "Fast (2026) St. Mary",
+        "Fast (2026) St. John, id 2",
+        "Fast (2026) St. John, id 3",
+        "Lent (2026) St. John",
+        "Fast (2025) St. Mary",
+    ]
+    series = {
+        "Fasts with most joins": ["--series-1"],
+        "Joins and leaves of each fast": ["--series-1", "--series-2"],
+    }
+    panels = drawn.panels(text)
+    for title, colours in series.items():
+        for drawing in panels[title][0].drawings:
+            assert [name for name, _ in drawing.named(colours)] == labels
+    told = page.summary(made)
+    assert (
+        "- Fasts with most joins: `Fast (2026)` (`St. Mary`) 9, `Fast (2026)` (`St. John`, id 2) 8,"
+        " `Fast (2026)` (`St. John`, id 3) 7, `Lent (2026)` 6, `Fast (2025)` 5.\n"
+    ) in told
+    assert "- The fast `Fast (2026)` of `St. Mary` had 9 joins" in told
+    assert "- The fast `Fast (2026)` of `St. John`, id 3, had 7 joins" in told
+
+
+def test_what_tells_fasts_apart_is_not_cut_off() -> None:
+    """Also where the names or the churches differ only beyond what there is room for."""
+    long = "Church of the Holy Archangels, on the hill above the city, of "
+    pairs: list[tuple[tuple[str, str], tuple[str, str]]] = [
+        ((f"{long}A", f"{long}A"), (f"{long}A", f"{long}B")),
+        ((f"{long}A", "St. X"), (f"{long}B", "St. Y")),
+        (("大斋期" * 30, "教堂" * 30), ("大斋期" * 30, "教堂" * 30)),
+    ]
+    for pair in pairs:
+        fasts = tuple(
+            Fast(10**18 + n, name, church, 1, 2, 0) for n, (name, church) in enumerate(pair)
+        )
+        top = tuple((fast.id, fast.joins) for fast in fasts)
+        [panel] = drawn.panels(page.report(quiet(fasts=fasts, top_fasts=top)))[
+            "Fasts with most joins"
+        ]
+        for drawing, room in zip(panel.drawings, (58, 38), strict=True):
+            names = [name for name, _ in drawing.named(["--series-1"])]
+            assert len(set(names)) == 2
+            assert all(charts.width(name) <= room for name in names)
 
 
 def test_a_name_that_looks_like_a_placeholder() -> None:
@@ -767,7 +918,13 @@ def test_a_period_without_anything() -> None:
         "None of them was used in this period.",
     ):
         assert sentence in text
-    assert "- Nothing, by the rules below.\n" in page.summary(quiet())
+    told = page.summary(quiet())
+    for sentence in (
+        "Nobody had registered before the period's end.",
+        "There was no activity in this period.",
+        "- Nothing, by the rules below.",
+    ):
+        assert f"\n\n{sentence}\n\n" in told
 
 
 def one_fast(period: Period, **changes: Any) -> Facts:
@@ -776,7 +933,7 @@ def one_fast(period: Period, **changes: Any) -> Facts:
         period,
         joins=Change(1, 0),
         fasts=(Fast(7, "Fast", "Church", 1, 1, 0),),
-        top_fasts=(("Fast", 1),),
+        top_fasts=((7, 1),),
         **changes,
     )
 

@@ -211,7 +211,7 @@ def shortened(text: str, characters: int) -> str:
     What is not to be seen but changes what is (controls, directions) is left out.
     """
     line = " ".join(plain(text).split())
-    if sum(map(_width, line)) <= characters:
+    if width(line) <= characters:
         return line
     kept, used = [], 1
     for character in line:
@@ -220,6 +220,11 @@ def shortened(text: str, characters: int) -> str:
             break
         kept.append(character)
     return "".join(kept).rstrip() + "…"
+
+
+def width(text: str) -> int:
+    """How many characters wide a text is: wide ones count twice."""
+    return sum(map(_width, text))
 
 
 def plain(text: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -16,6 +17,7 @@ from zoneinfo import ZoneInfo
 
 from pyarrow import parquet
 
+from engagement import queries
 from engagement.datasets import (
     FASTS,
     NEW_USERS,
@@ -32,15 +34,6 @@ from engagement.session import Session, open_session, tables_read
 
 DATASETS = (NEW_USERS.name, FASTS.name, RETENTION_COHORTS.name, OTHER_METRICS.name)
 """The datasets that the facts are taken from; the large ones are not read."""
-
-QUERIES = (
-    "activity_by_quarter",
-    "fast_names",
-    "flow",
-    "previous_period",
-    "previous_registrations",
-)
-"""What is asked of the extracted tables, by the names of the queries in `include/sql/page`."""
 
 _THREADS = 1
 _MEMORY_LIMIT_MB = 200
@@ -95,8 +88,9 @@ class Facts:
     """What a report tells without telling of anybody.
 
     `registrations` and `screen_views` have every day of the period, `cohorts` come newest first,
-    `top_fasts` are pairs of a label and its join events. `hours` are the activities by weekday,
-    Monday first, and hour in the report time zone. `patterns` is that part of `other_metrics`.
+    `top_fasts` are pairs of the id of a fast, which can be gone, and its join events. `hours` are
+    the activities by weekday, Monday first, and hour in the report time zone. `patterns` is that
+    part of `other_metrics`.
     """
 
     period: Period
@@ -108,7 +102,7 @@ class Facts:
     registrations: tuple[tuple[date, int], ...]
     screen_views_by_day: tuple[tuple[date, int], ...]
     fasts: tuple[Fast, ...]
-    top_fasts: tuple[tuple[str, int], ...]
+    top_fasts: tuple[tuple[int, int], ...]
     cohorts: tuple[Cohort, ...]
     hours: tuple[tuple[int, ...], ...]
     patterns: Mapping[str, Any]
@@ -119,10 +113,16 @@ class Facts:
         """Activities of the period."""
         return sum(map(sum, self.hours))
 
+    @property
+    def weekdays(self) -> tuple[int, ...]:
+        """How many days of each weekday the period has, Monday first."""
+        found = Counter(day.weekday() for day, _ in self.registrations)
+        return tuple(found[weekday] for weekday in range(7))
+
 
 def tables() -> set[str]:
     """The extracted tables that facts are gathered from."""
-    return tables_read(f"page/{name}" for name in QUERIES)
+    return tables_read(f"page/{name}" for name in queries.names("page"))
 
 
 def gather(
@@ -150,7 +150,7 @@ def gather(
         threads=_THREADS,
         memory_limit_mb=_MEMORY_LIMIT_MB,
     ) as session:
-        found = {name: _rows(session, name) for name in QUERIES}
+        found = {name: _rows(session, name) for name in queries.names("page")}
     [registered] = found["previous_registrations"]
     [previous] = found["previous_period"]
     flow = {row["code"]: row for row in found["flow"]}
@@ -204,15 +204,7 @@ def gather(
             )
             for row in read(FASTS)
         ),
-        top_fasts=tuple(
-            (
-                row["fast"]
-                if row["fast_id"] in names
-                else f"a fast that is gone, id {row['fast_id']}",
-                row["joins"],
-            )
-            for row in metrics["top_fasts_by_joins"]
-        ),
+        top_fasts=tuple((row["fast_id"], row["joins"]) for row in metrics["top_fasts_by_joins"]),
         cohorts=tuple(
             Cohort(
                 row["cohort_week"],

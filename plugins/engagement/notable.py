@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from datetime import date, timedelta
+from itertools import zip_longest
 from statistics import median
+from typing import TypeVar
 
 from engagement.facts import Change, Cohort, Facts, Fast
 from engagement.period import Period
@@ -13,6 +17,8 @@ from engagement.text_table import counted
 
 Quote = Callable[[str], str]
 """Writes a name that a user gave so that it is data where it stands."""
+
+WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 SMALL_COHORT = 10
 """A cohort with fewer users has a rate that says little."""
@@ -25,6 +31,10 @@ _DAY_LEAST = 5
 _NAMED = 3
 _NEWEST = 4
 _WEEK = timedelta(days=7)
+# The weeks since a registration that are told together begin with these.
+_AGES = (0, 4, 13, 26, 52)
+
+_Told = TypeVar("_Told", bound=Hashable)
 
 RULES = (
     f"A figure changed notably if it differs by {CHANGE_PERCENT}% and by {CHANGE_LEAST} or more.",
@@ -109,6 +119,84 @@ def told_change(change: Change) -> str:
     )
 
 
+def told_apart(fasts: Sequence[Fast], tell: Callable[[Fast, int], _Told]) -> list[_Told]:
+    """What `tell` says of fasts that stand together, each with the details that it needs.
+
+    It is asked for no detail, for one (the church) of fasts that are told the same, and for two
+    (also the id) of those that still are.
+    """
+    told = [tell(fast, 0) for fast in fasts]
+    for details in (1, 2):
+        times = Counter(told)
+        told = [
+            tell(fast, details) if times[one] > 1 else one
+            for fast, one in zip(fasts, told, strict=True)
+        ]
+    return told
+
+
+def label(fast: Fast, details: int, quote: Quote) -> str:
+    """The name of a fast with so many details of `told_apart`, such as `Fast (St. X, id 3)`."""
+    told = (quote(fast.church), f"id {fast.id}")[:details]
+    return quote(fast.name) + (f" ({', '.join(told)})" if told else "")
+
+
+def top_fasts(facts: Facts, tell: Callable[[Fast, int], str]) -> list[tuple[str, int]]:
+    """The fasts with most joins as `tell` has them, told apart, and their joins."""
+    fasts = {fast.id: fast for fast in facts.fasts}
+    ids = [fast_id for fast_id, _ in facts.top_fasts if fast_id in fasts]
+    told = dict(zip(ids, told_apart([fasts[fast_id] for fast_id in ids], tell), strict=True))
+    return [
+        (told.get(fast_id, f"a fast that is gone, id {fast_id}"), joins)
+        for fast_id, joins in facts.top_fasts
+    ]
+
+
+def uses(facts: Facts) -> list[str]:
+    """How devotionals and checklists go together and are used, a sentence each."""
+    both = facts.patterns["cross_engagement"]["users_both_devotional_and_checklist"]
+    gap = facts.patterns["checklists"]["avg_days_between_uses"]
+    return [
+        f"{counted(both, 'user')} viewed a devotional and used a checklist.",
+        *([f"Between two uses of a checklist lie {gap:,.2f} days on average."] if gap else []),
+    ]
+
+
+def retention(facts: Facts) -> list[str]:
+    """How many had activity of all who had registered, and of them by age, a sentence each."""
+
+    def active(cohorts: Sequence[Cohort]) -> str:
+        count, users = (sum(getattr(one, what) for one in cohorts) for what in ("active", "users"))
+        return f"{count:,} of {counted(users, 'user')}, {pooled_rate(cohorts):.1f}%"
+
+    told = [f"All who had registered: {active(facts.cohorts)}."] if facts.cohorts else []
+    for first, after in zip_longest(_AGES, _AGES[1:]):
+        ages = f"{first} to {after - 1} weeks" if after else f"{first} weeks or more"
+        weeks = range(first, after or sys.maxsize)
+        cohorts = [cohort for cohort in facts.cohorts if cohort.age_weeks in weeks]
+        if cohorts:
+            told.append(f"Registered {ages} before the end: {active(cohorts)}.")
+    return told
+
+
+def activity(facts: Facts) -> list[str]:
+    """When activities fell, by weekday and by hour, a sentence each."""
+    if not facts.activities:
+        return []
+    by_weekday = (
+        f"{name} {sum(hours) / days:,.1f}"
+        for name, hours, days in zip(WEEKDAYS, facts.hours, facts.weekdays, strict=True)
+        if days
+    )
+    by_hour = (
+        f"{hour}:00 {sum(counts):,}" for hour, counts in enumerate(zip(*facts.hours, strict=True))
+    )
+    return [
+        f"Activities on an average day of each weekday: {', '.join(by_weekday)}.",
+        f"Activities by the hour in which they fell: {', '.join(by_hour)}.",
+    ]
+
+
 def changes(facts: Facts, quote: Quote) -> list[str]:
     """The notable changes, a sentence each."""
     return [
@@ -157,20 +245,26 @@ def _far_days(what: str, days: Sequence[tuple[date, int]]) -> Iterator[str]:
 
 
 def _fasts(fasts: Sequence[Fast], quote: Quote) -> Iterator[str]:
+    def tell(fast: Fast, details: int) -> str:
+        with_id = f", id {fast.id}," if details == 2 else ""
+        return f"The fast {quote(fast.name)} of {quote(fast.church)}{with_id}"
+
     joined = sorted((fast for fast in fasts if fast.joins), key=lambda one: (-one.joins, one.id))
-    for fast in joined[:_NAMED]:
-        yield (
-            f"The fast {quote(fast.name)} of {quote(fast.church)} had "
-            f"{counted(fast.joins, 'join')} and {counted(fast.leaves, 'leave')}, and "
-            f"{counted(fast.participants, 'participant')} at the end."
-        )
     lost = sorted(
         (fast for fast in fasts if fast.leaves > fast.joins),
         key=lambda one: (one.joins - one.leaves, one.id),
     )
+    named = list(dict.fromkeys((*joined[:_NAMED], *lost[:_NAMED])))
+    told = dict(zip(named, told_apart(named, tell), strict=True))
+    for fast in joined[:_NAMED]:
+        yield (
+            f"{told[fast]} had "
+            f"{counted(fast.joins, 'join')} and {counted(fast.leaves, 'leave')}, and "
+            f"{counted(fast.participants, 'participant')} at the end."
+        )
     for fast in lost[:_NAMED]:
         yield (
-            f"The fast {quote(fast.name)} of {quote(fast.church)} lost more than it won: "
+            f"{told[fast]} lost more than it won: "
             f"{counted(fast.leaves, 'leave')}, {counted(fast.joins, 'join')}."
         )
 

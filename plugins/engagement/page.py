@@ -6,9 +6,9 @@ Each is one file that needs nothing else: no network, no script. The same facts 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from functools import cache
+from functools import cache, partial
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,14 +17,12 @@ from engagement import charts, notable, queries
 from engagement.archive import DATA_QUALITY_PAGE, REPORT_PAGE, SUMMARY
 from engagement.charts import Scale
 from engagement.facts import Cohort, Facts, Fast
-from engagement.notable import short_day, short_month, told_day
+from engagement.notable import WEEKDAYS, short_day, short_month, told_day
 from engagement.quality import QualityResult
 from engagement.text_table import code_span, counted
 
 if TYPE_CHECKING:
     from jinja2 import Environment
-
-WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 # The widths of a column of the page, and of a phone, in pixels, and how many letters they hold.
 _WIDTHS = (460, 300)
@@ -129,8 +127,10 @@ def summary(facts: Facts) -> str:
         changes=notable.changes(facts, code_span),
         rules=notable.RULES,
         cautions=notable.cautions(facts),
-        top_fasts=[(code_span(name), joins) for name, joins in facts.top_fasts],
-        quality=facts.quality,
+        uses=notable.uses(facts),
+        top_fasts=notable.top_fasts(facts, partial(notable.label, quote=code_span)),
+        retention=notable.retention(facts),
+        activity=notable.activity(facts),
     )
 
 
@@ -268,24 +268,35 @@ def _top_fasts(facts: Facts) -> Chart:
     title = "Fasts with most joins"
     if not facts.top_fasts:
         return Chart(title, ["Nobody joined a fast in this period."])
-    bars = [(name, (joins,)) for name, joins in facts.top_fasts]
-    panel = _panel(
-        title,
-        lambda width: charts.named_bars(
-            f"{title}: join events of {counted(len(bars), 'fast')}; the table has the numbers",
-            bars,
+    shown = counted(len(facts.top_fasts), "fast")
+
+    def draw(width: int) -> str:
+        fitted = partial(_fitted, characters=_CHARACTERS[width])
+        return charts.named_bars(
+            f"{title}: join events of {shown}; the table has the numbers",
+            [(name, (joins,)) for name, joins in notable.top_fasts(facts, fitted)],
             width,
             characters=_CHARACTERS[width],
-        ),
-    )
-    rows = [[charts.plain(name), f"{joins:,}"] for name, joins in facts.top_fasts]
+        )
+
+    plain = partial(notable.label, quote=charts.plain)
+    rows = [[name, f"{joins:,}"] for name, joins in notable.top_fasts(facts, plain)]
     text = [
-        f"Join events in the period, of the {counted(len(bars), 'fast')} with most; a user can "
-        "join a fast more than once."
-        if len(bars) > 1
+        f"Join events in the period, of the {shown} with most; a user can join a fast more than "
+        "once."
+        if len(facts.top_fasts) > 1
         else "Join events in the period, of the one fast that anybody joined.",
     ]
-    return Chart(title, text, [panel], Table(["Fast", "Joins"], rows))
+    return Chart(title, text, [_panel(title, draw)], Table(["Fast", "Joins"], rows))
+
+
+def _fitted(fast: Fast, details: int, characters: int) -> str:
+    """The label of a fast, cut to so many characters at its names: an id is never cut."""
+    room = characters - len(notable.label(replace(fast, name="", church=""), details, str))
+    church_room = max(room // 2, room - charts.width(fast.name))
+    church = charts.shortened(fast.church, church_room) if details else ""
+    name = charts.shortened(fast.name, room - charts.width(church))
+    return notable.label(replace(fast, name=name, church=church), details, str)
 
 
 def _moved(facts: Facts) -> list[Fast]:
@@ -300,7 +311,6 @@ def _flow(facts: Facts) -> Chart:
     if not moved:
         return Chart(title, ["Nobody joined or left a fast in this period."])
     shown = moved[:_FAST_BARS]
-    bars = [(fast.name, (fast.joins, fast.leaves)) for fast in shown]
     text = [
         "Join and leave events in the period, of the one fast that had any."
         if len(moved) == 1
@@ -312,28 +322,32 @@ def _flow(facts: Facts) -> Chart:
     idle = len(facts.fasts) - len(moved)
     if idle:
         text.append(f"{counted(idle, 'other fast')} had neither.")
-    panel = _panel(
-        title,
-        lambda width: charts.named_bars(
+
+    def draw(width: int) -> str:
+        names = notable.told_apart(shown, partial(_fitted, characters=_CHARACTERS[width]))
+        return charts.named_bars(
             f"{title}: events of {counted(len(shown), 'fast')}; the table has the numbers",
-            bars,
+            [(name, (fast.joins, fast.leaves)) for name, fast in zip(names, shown, strict=True)],
             width,
             characters=_CHARACTERS[width],
-        ),
-        [("series-1", "joins"), ("series-2", "leaves")],
-    )
+        )
+
+    def tell(fast: Fast, details: int) -> tuple[str, str]:
+        with_id = f", id {fast.id}" if details == 2 else ""
+        return charts.plain(fast.name), f"{charts.plain(fast.church)}{with_id}"
+
+    told = notable.told_apart(moved[:_FAST_ROWS], tell)
     rows = [
-        [
-            charts.plain(fast.name),
-            f"{fast.joins:,}",
-            f"{fast.leaves:,}",
-            f"{fast.participants:,}",
-        ]
-        for fast in moved[:_FAST_ROWS]
+        [name, f"{fast.joins:,}", f"{fast.leaves:,}", f"{fast.participants:,}"]
+        for (name, _), fast in zip(told, moved, strict=False)
     ]
-    churches = [charts.plain(fast.church) for fast in moved[:_FAST_ROWS]]
-    table = Table(["Fast, church", "Joins", "Leaves", "Members at the end"], rows, churches)
-    return Chart(title, text, [panel], table)
+    table = Table(
+        ["Fast, church", "Joins", "Leaves", "Members at the end"],
+        rows,
+        [church for _, church in told],
+    )
+    legend = [("series-1", "joins"), ("series-2", "leaves")]
+    return Chart(title, text, [_panel(title, draw, legend)], table)
 
 
 def _cohorts(facts: Facts) -> Chart:
@@ -456,12 +470,9 @@ def _hours(facts: Facts) -> Chart:
     title = "Activity by weekday and hour"
     if not facts.activities:
         return Chart(title, ["There was no activity in this period."])
-    occurrences = [0] * len(WEEKDAYS)
-    for day, _ in facts.registrations:
-        occurrences[day.weekday()] += 1
     means = [
         [count / days if days else None for count in hours]
-        for hours, days in zip(facts.hours, occurrences, strict=True)
+        for hours, days in zip(facts.hours, facts.weekdays, strict=True)
     ]
     known = [mean for hours in means for mean in hours if mean is not None]
     scale = Scale.of(known, least=0.01)
@@ -472,7 +483,7 @@ def _hours(facts: Facts) -> Chart:
             f"{facts.period.timezone}."
         )
     ]
-    absent = [name for name, days in zip(WEEKDAYS, occurrences, strict=True) if not days]
+    absent = [name for name, days in zip(WEEKDAYS, facts.weekdays, strict=True) if not days]
     if absent:
         text.append(f"The period has no {', '.join(absent)}.")
     panel = _panel(
@@ -503,16 +514,8 @@ def _features(facts: Facts) -> Chart:
     features = list(_feature_counts(facts))
     if not any(times for _, times, _, _ in features):
         return Chart(title, ["None of them was used in this period."])
-    both = facts.patterns["cross_engagement"]["users_both_devotional_and_checklist"]
-    gap = facts.patterns["checklists"]["avg_days_between_uses"]
-    text = [
-        (
-            f"Times used, and users who did. {counted(both, 'user')} viewed a devotional and used "
-            "a checklist."
-        )
-    ]
-    if gap:
-        text.append(f"Between two uses of a checklist lie {gap:,.2f} days on average.")
+    both, *others = notable.uses(facts)
+    text = [f"Times used, and users who did. {both}", *others]
     panel = _panel(
         title,
         lambda width: charts.named_bars(
