@@ -579,7 +579,7 @@ def test_no_bucket_is_made(
 ) -> None:
     """A bucket of that name would be somebody's typing error, and full of personal data."""
     path = s3_path(kind, moto_server, "no-such-bucket", monkeypatch)
-    told = "the S3 server has no bucket 'no-such-bucket': create it or correct ENGAGEMENT_STAGING"
+    told = " has no bucket 'no-such-bucket': create it or correct ENGAGEMENT_STAGING"
     with pytest.raises(ConfigurationError, match=told):
         StagingArea(path).check()
     with pytest.raises(ConfigurationError, match=told):
@@ -848,7 +848,7 @@ def test_a_wrong_staging_area_fails_before_any_work(
     monkeypatch.setenv("AIRFLOW_CONN_APP_DB", golden_uri)
     for wrong, told in (
         (f"s3://missing@{bucket}/staging", "there is no connection missing to the staging area: "),
-        (path.replace(bucket, "no-such-bucket"), "the S3 server has no bucket 'no-such-bucket': "),
+        (path.replace(bucket, "no-such-bucket"), " has no bucket 'no-such-bucket': "),
     ):
         monkeypatch.setenv("ENGAGEMENT_STAGING", wrong)
         with pytest.raises(ConfigurationError, match=told):

@@ -22,11 +22,10 @@ from engagement.errors import ConfigurationError, PublishError, TemporaryError
 from engagement.period import Cadence
 from engagement.publish import archive_dates
 from engagement.published_record import Record, from_json, from_metadata
-from engagement.s3_errors import error_code
+from engagement.s3_errors import CHANGED, MISSING, error_code
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
-    from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
 
     from engagement.s3_bucket import S3Bucket
 
@@ -34,8 +33,6 @@ BLOCK_BYTES = 1 << 18
 """How much of an archive is read at once."""
 
 _REQUESTS_AT_ONCE = 8
-_MISSING = {"NoSuchKey", "NotFound", "404"}
-_CHANGED = {"PreconditionFailed", "412"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +192,7 @@ class S3Catalog:
     def open(self, entry: Entry) -> BinaryIO:
         """The archive, read in ranges; FileNotFoundError where it is gone."""
         key = self.prefix + entry.key
-        head = self._head(key)
+        head = self._bucket.head(key)
         if head is None:
             raise FileNotFoundError(key)
         reader = _Object(self._bucket, key, head["ContentLength"], head["ETag"])
@@ -203,19 +200,8 @@ class S3Catalog:
 
     def _record(self, entry: Entry) -> Record | None:
         key = self.prefix + entry.key
-        head = self._head(key)
+        head = self._bucket.head(key)
         return head and from_metadata(head["Metadata"], key, head["ContentLength"])
-
-    def _head(self, key: str) -> HeadObjectOutputTypeDef | None:
-        from botocore.exceptions import ClientError
-
-        with self._bucket.errors.during(f"read s3://{self._bucket.name}/{key}"):
-            try:
-                return self._bucket.client.head_object(Bucket=self._bucket.name, Key=key)
-            except ClientError as error:
-                if error_code(error) in _MISSING:
-                    return None
-                raise
 
 
 class _Object(io.RawIOBase):
@@ -270,7 +256,7 @@ class _Object(io.RawIOBase):
                 with closing(found["Body"]) as body:
                     return body.read()
             except ClientError as error:
-                if error_code(error) in _CHANGED | _MISSING:
+                if error_code(error) in CHANGED | MISSING:
                     raise TemporaryError(
                         f"{address} was replaced or removed while it was read: read it again"
                     ) from None

@@ -21,7 +21,7 @@ from engagement.publish import (
 )
 from engagement.published_record import Record, from_json, from_metadata, to_json, to_metadata
 from engagement.s3_bucket import S3Bucket
-from engagement.s3_errors import error_code
+from engagement.s3_errors import CHANGED, error_code
 from engagement.settings import MAX_PRESIGN_SECONDS
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ MAX_PARTS = 10_000
 # How often one write begins again because another publisher came first.
 ATTEMPTS = 20
 # What S3 servers answer where the object is no longer as it was read.
-_CONFLICTS = {"PreconditionFailed", "ConditionalRequestConflict", "OperationAborted", "412", "409"}
+_CONFLICTS = CHANGED | {"ConditionalRequestConflict", "OperationAborted", "409"}
 
 
 def _checksum(data: bytes) -> str:
@@ -243,15 +243,9 @@ class S3Destination:
 
     def _stored(self, key: str) -> Stored | None:
         """What stands under `key`."""
-        from botocore.exceptions import ClientError
-
-        with self._bucket.errors.during(f"read s3://{self.bucket}/{key}"):
-            try:
-                head = self._bucket.client.head_object(Bucket=self.bucket, Key=key)
-            except ClientError as error:
-                if error_code(error) in {"404", "NoSuchKey", "NotFound"}:
-                    return None
-                raise
+        head = self._bucket.head(key)
+        if head is None:
+            return None
         record = from_metadata(head["Metadata"], key, head["ContentLength"])
         return Stored(record, record.sha256 if record else None, head["ETag"])
 

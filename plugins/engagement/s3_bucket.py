@@ -6,14 +6,13 @@ from collections.abc import Callable
 from functools import cached_property
 from threading import Lock
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from engagement.errors import ConfigurationError
-from engagement.s3_errors import S3Errors
+from engagement.s3_errors import MISSING, S3Errors, error_code, no_client, told_endpoint
 from engagement.settings import Settings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
 
 
 class S3Bucket:
@@ -44,11 +43,7 @@ class S3Bucket:
         try:
             return self._make_client()
         except (BotoCoreError, ValueError) as error:
-            raise ConfigurationError(
-                f"{self._connection} makes no S3 client ({type(error).__name__}): expected a "
-                "region, credentials and, where it is not AWS, an endpoint_url that begins "
-                "with http:// or https://"
-            ) from None
+            raise no_client(self._connection, error) from None
 
     @property
     def options(self) -> dict[str, Any]:
@@ -65,14 +60,32 @@ class S3Bucket:
 
     @property
     def endpoint(self) -> str:
-        """Scheme, host and port of the server, without what else its URL may hold."""
-        url = urlsplit(self.client.meta.endpoint_url)
-        return f"{url.scheme}://{url.netloc.rpartition('@')[2]}"
+        """Scheme, host and port of the server."""
+        return told_endpoint(self.client.meta.endpoint_url)
+
+    def head(self, key: str) -> HeadObjectOutputTypeDef | None:
+        """What the server tells of the object `key`; None where there is none."""
+        from botocore.exceptions import ClientError
+
+        with self.errors.during(f"read s3://{self.name}/{key}"):
+            try:
+                return self.client.head_object(Bucket=self.name, Key=key)
+            except ClientError as error:
+                if error_code(error) in MISSING:
+                    return None
+                raise
 
     @cached_property
     def errors(self) -> S3Errors:
         """What fails with this bucket, as errors that say what to do."""
-        return S3Errors(self.name, self.endpoint, self._connection, tuple(self.options))
+        return S3Errors(
+            self.name,
+            "ENGAGEMENT_DESTINATION",
+            self.endpoint,
+            self._connection,
+            tuple(self.options),
+            "ENGAGEMENT_S3_KMS_KEY_ID",
+        )
 
     @property
     def _connection(self) -> str:

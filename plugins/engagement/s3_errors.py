@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from engagement.errors import (
     ConfigurationError,
@@ -60,24 +61,46 @@ _BUSY = {
     "OperationAborted",
 }
 
+MISSING = {"NoSuchKey", "NotFound", "404"}
+"""What is answered where there is no such object."""
+CHANGED = {"PreconditionFailed", "412"}
+"""What is answered where an object is not, or is no longer, the one that was asked for."""
+
 
 def error_code(error: ClientError) -> str:
     """The code of a server's answer; empty where it has none."""
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
+def told_endpoint(url: str) -> str:
+    """Scheme, host and port of a server, without what else its URL may hold."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+def no_client(connection: str, error: Exception) -> ConfigurationError:
+    """What to say where a connection, as the messages name it, makes no client."""
+    return ConfigurationError(
+        f"{connection} makes no S3 client ({type(error).__name__}): expected a region, credentials "
+        "and, where it is not AWS, an endpoint_url that begins with http:// or https://"
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class S3Errors:
-    """Errors of requests to one bucket; `options` names the request parameters that settings add.
+    """Errors of requests to one bucket, which the setting `setting` names.
 
     `endpoint` and `connection` are the server's address and the Airflow connection, as the
-    messages name them.
+    messages name them; `options` names the request parameters that settings add, `key_setting` is
+    the setting that can name an encryption key.
     """
 
     bucket: str
+    setting: str
     endpoint: str
     connection: str
-    options: Collection[str]
+    options: Collection[str] = ()
+    key_setting: str | None = None
 
     @contextmanager
     def during(self, doing: str) -> Iterator[None]:
@@ -99,8 +122,7 @@ class S3Errors:
         told = f"({code or 'no code'}, HTTP {status})"
         if code == "NoSuchBucket":
             return ConfigurationError(
-                f"{failed} has no bucket {self.bucket!r}: create it or correct "
-                "ENGAGEMENT_DESTINATION"
+                f"{failed} has no bucket {self.bucket!r}: create it or correct {self.setting}"
             )
         if code in _EXPIRED:
             return ConfigurationError(
@@ -122,9 +144,9 @@ class S3Errors:
                 f"region_name or endpoint_url of {self.connection}"
             )
         if code.startswith("KMS."):
+            named = f"correct {self.key_setting} or" if self.key_setting else "correct"
             return ConfigurationError(
-                f"{failed} cannot use the encryption key {told}: correct "
-                "ENGAGEMENT_S3_KMS_KEY_ID or the rights on that key"
+                f"{failed} cannot use the encryption key {told}: {named} the rights on that key"
             )
         if code in _DENIED:
             return ConfigurationError(
@@ -169,9 +191,10 @@ class S3Errors:
                 f"{self.connection}"
             )
         if isinstance(error, exceptions.ParamValidationError):
+            others = ", or ENGAGEMENT_S3_ACL" if "ACL" in self.options else ""
             return ConfigurationError(
                 f"cannot {doing}: a value is not valid for S3; correct bucket {self.bucket!r} in "
-                "ENGAGEMENT_DESTINATION, or ENGAGEMENT_S3_ACL"
+                f"{self.setting}{others}"
             )
         if isinstance(error, exceptions.SSLError):
             return ConfigurationError(

@@ -20,18 +20,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
-from urllib.parse import urlsplit
 
 from upath import UPath
 
 from engagement.errors import (
-    ConfigurationError,
     EngagementError,
     TemporaryError,
     explain_os_error,
     one_line,
 )
-from engagement.s3_errors import S3Errors, error_code
+from engagement.s3_errors import S3Errors, no_client, told_endpoint
 
 log = logging.getLogger(__name__)
 
@@ -293,27 +291,15 @@ def _server_told(folder: UPath, doing: str) -> Iterator[None]:
                 f"({type(error).__name__}); try again later"
             ) from None
         if isinstance(error, ValueError):
-            raise ConfigurationError(
-                f"cannot {doing}: {_connection(folder)} makes no S3 client "
-                f"({type(error).__name__}): expected a region, credentials and, where it is not "
-                "AWS, an endpoint_url that begins with http:// or https://"
-            ) from None
+            raise no_client(f"cannot {doing}: {_connection(folder)}", error) from None
         raise
 
 
 def _explain(error: Any, folder: UPath, doing: str) -> NoReturn:
     """Raises what S3 answered, or that it did not, as an EngagementError."""
-    from botocore.exceptions import ClientError
-
     bucket = folder.path.partition("/")[0]
-    if isinstance(error, ClientError) and error_code(error) == "NoSuchBucket":
-        raise ConfigurationError(
-            f"cannot {doing}: the S3 server has no bucket {bucket!r}: create it or correct "
-            "ENGAGEMENT_STAGING"
-        ) from None
-    url = urlsplit(folder.fs.endpoint_url or "https://s3.amazonaws.com")
-    endpoint = f"{url.scheme}://{url.netloc.rpartition('@')[2]}"
-    with S3Errors(bucket, endpoint, _connection(folder), ()).during(doing):
+    endpoint = told_endpoint(folder.fs.endpoint_url or "https://s3.amazonaws.com")
+    with S3Errors(bucket, "ENGAGEMENT_STAGING", endpoint, _connection(folder)).during(doing):
         raise error
 
 
