@@ -340,7 +340,7 @@ def top_fasts(golden: Golden, quote: str = "") -> list[tuple[str, int]]:
     ids = {row["fast_id"] for row in top}
     known = labels([row for row in golden.report["fasts"] if row["fast_id"] in ids], quote)
     return [
-        (known.get(row["fast_id"], f"a fast that is gone, id {row['fast_id']}"), row["joins"])
+        (known.get(row["fast_id"], f"a fast that is gone (id {row['fast_id']})"), row["joins"])
         for row in top
     ]
 

@@ -147,7 +147,7 @@ def top_fasts(facts: Facts, tell: Callable[[Fast, int], str]) -> list[tuple[str,
     ids = [fast_id for fast_id, _ in facts.top_fasts if fast_id in fasts]
     told = dict(zip(ids, told_apart([fasts[fast_id] for fast_id in ids], tell), strict=True))
     return [
-        (told.get(fast_id, f"a fast that is gone, id {fast_id}"), joins)
+        (told.get(fast_id, f"a fast that is gone (id {fast_id})"), joins)
         for fast_id, joins in facts.top_fasts
     ]
 
