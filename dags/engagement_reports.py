@@ -33,7 +33,7 @@ from airflow.sdk import (
 )
 
 from engagement.datasets import NAMES, Format
-from engagement.period import Cadence
+from engagement.period import DEFAULT_DAYS, Cadence
 from engagement.rim import reports as rim
 from engagement.rim.common import DEFAULT_ARGS
 from engagement.rim.names import report_asset, report_dag_id
@@ -44,7 +44,7 @@ step: Any = task
 sensor: Any = TimeDeltaSensor
 SETTINGS = load()
 CRON = {Cadence.DAILY: "0 0 * * *", Cadence.WEEKLY: "0 0 * * MON", Cadence.MONTHLY: "0 0 1 * *"}
-ON_DEMAND = "30 days before the run's date", "the run's date"
+ON_DEMAND = f"{DEFAULT_DAYS} days before the run's date", "the run's date"
 SCHEDULED = "the first of the run's own period", "the last of the run's own period"
 
 

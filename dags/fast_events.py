@@ -24,7 +24,12 @@ from typing import Any
 
 from airflow.sdk import Asset, CronDataIntervalTimetable, Param, chain, dag, task
 
-from engagement.event_kinds import Kind
+from engagement.event_kinds import (
+    DEFAULT_LOOKBACK_DAYS,
+    DEFAULT_MAX_EVENTS,
+    LONGEST_LOOKBACK_DAYS,
+    Kind,
+)
 from engagement.rim import fast_events as rim
 from engagement.rim.common import DEFAULT_ARGS
 from engagement.settings import load
@@ -33,15 +38,15 @@ WRITTEN = Asset(name="engagement_fast_events", uri="x-engagement://fast-events")
 RECONCILED = Asset(name="engagement_reconciliation", uri="x-engagement://reconciliation")
 PARAMS: dict[str, Any] = {
     "lookback_days": Param(
-        7,
+        DEFAULT_LOOKBACK_DAYS,
         type="integer",
         minimum=1,
-        maximum=3660,
+        maximum=LONGEST_LOOKBACK_DAYS,
         title="Look back, in days",
         description="Events that became due in these days of 24 hours before the run's instant",
     ),
     "max_events": Param(
-        1000,
+        DEFAULT_MAX_EVENTS,
         type="integer",
         minimum=1,
         title="At most, events of a kind",

@@ -35,21 +35,16 @@ from demo.airflow import (
     uninterrupted,
 )
 from demo.prepare import READER, WRITER, grant_roles, yesterday
+from engagement.event_kinds import Kind
+from engagement.period import Cadence
+from engagement.rim.names import FAST_EVENTS, report_dag_id
 
 LOCAL = ROOT / ".local"
 DATABASE = LOCAL / "postgres"
 AIRFLOW = LOCAL / "airflow"
 REPORTS = LOCAL / "reports"
 STAGING = LOCAL / "staging"
-ON_DEMAND = "engagement_on_demand"
-EVENTS = "fast_events"
-LIFECYCLE = (
-    "fast_beginning",
-    "fast_ending",
-    "devotional_available",
-    "fast_participant_milestone",
-    "user_milestone_reached",
-)
+ON_DEMAND = report_dag_id(Cadence.ON_DEMAND)
 PORT = 8080
 DEADLINE_SECONDS = 600
 
@@ -89,15 +84,15 @@ def run() -> None:
     """Write the last full month's events and run its report through Airflow, and show both."""
     first, last = last_full_month(datetime.now(UTC).date())
     with _airflow_for_a_while() as (airflow, since):
-        airflow.wait_for_dag(EVENTS, since)
+        airflow.wait_for_dag(FAST_EVENTS, since)
         written = _write_events(airflow, first, last)
         airflow.wait_for_dag(ON_DEMAND, since)
         run_id = airflow.client.trigger(ON_DEMAND, {"start": str(first), "end": str(last)})
         _tell(f"{ON_DEMAND} runs for {first} to {last}")
         _follow(airflow, ON_DEMAND, run_id)
-    label = f"engagement_{first}_to_{last}"
+        (published,) = airflow.client.asset_events(ON_DEMAND, run_id)
     _out.print(written)
-    show(REPORTS / "engagement-reports" / "on-demand" / "json" / f"{label}.zip")
+    show(Path(published["extra"]["address"]))
 
 
 def _write_events(airflow: Airflow, first: date, last: date) -> Table:
@@ -106,14 +101,14 @@ def _write_events(airflow: Airflow, first: date, last: date) -> Table:
     end = datetime.combine(last + timedelta(days=1), datetime.min.time(), UTC)
     # The midnight that ends the month belongs to the next one.
     interval = end - timedelta(hours=1), end - timedelta(seconds=1)
-    run_id = airflow.client.trigger(EVENTS, {"lookback_days": (end - begin).days}, interval)
-    _tell(f"{EVENTS} runs for {first} to {last}")
-    _follow(airflow, EVENTS, run_id)
+    run_id = airflow.client.trigger(FAST_EVENTS, {"lookback_days": (end - begin).days}, interval)
+    _tell(f"{FAST_EVENTS} runs for {first} to {last}")
+    _follow(airflow, FAST_EVENTS, run_id)
     table = Table(title=f"Events of the fasts, {first} to {last}", title_style="bold")
     table.add_column("kind")
     for column in ("due", "written now", "told in feeds"):
         table.add_column(column, justify="right")
-    for event in airflow.client.asset_events(EVENTS, run_id):
+    for event in airflow.client.asset_events(FAST_EVENTS, run_id):
         for kind, counts in event["extra"].get("kinds", {}).items():
             numbers = (counts["due"], counts["written"], counts["fan_out"])
             table.add_row(kind.replace("_", " "), *(f"{number:,}" for number in numbers))
@@ -179,7 +174,7 @@ def _table(documents: dict[str, Any]) -> Table:
     ):
         table.add_row(what, f"{value:,}")
     table.add_section()
-    for code in LIFECYCLE:
+    for code in (kind.event_type for kind in Kind):
         table.add_row(code.replace("_", " "), f"{other['events_by_type'].get(code, 0):,}")
     table.add_section()
     for top in other["top_fasts_by_joins"][:5]:

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -546,9 +546,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m demo.generate", description="Fill an empty database with app data."
     )
     parser.add_argument("--database-uri", required=True, metavar="URI")
-    for name, default in (("users", 3000), ("events", 150_000), ("activities", 75_000)):
-        parser.add_argument(f"--{name}", type=int, default=default, help="default: %(default)s")
-    parser.add_argument("--days", type=int, default=100, help="of use; default: %(default)s")
+    for count in fields(Size):
+        if count.name != "end":
+            parser.add_argument(
+                f"--{count.name}", type=int, default=count.default, help="default: %(default)s"
+            )
     parser.add_argument(
         "--end",
         type=date.fromisoformat,
@@ -556,7 +558,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="YYYY-MM-DD",
         help="the last day (UTC); default: yesterday",
     )
-    parser.add_argument("--seed", type=int, default=7, help="default: %(default)s")
     options = vars(parser.parse_args(arguments))
     uri = options.pop("database_uri")
     try:

@@ -74,6 +74,9 @@ def runner(
         environment = {**environment_of(home), **variables}
         if uri is not None:
             environment[variable] = uri
+        if limit is not None:
+            # Python would cut off the bytecode, too, and believe in it later.
+            environment["PYTHONDONTWRITEBYTECODE"] = "1"
 
         def limit_file_size() -> None:
             if limit is not None:

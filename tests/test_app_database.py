@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import adbc_driver_manager
+import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
@@ -50,6 +51,23 @@ def test_what_is_no_address_is_told_without_its_password(text: str) -> None:
     with pytest.raises(ConfigurationError, match="AIRFLOW_CONN_APP_DB is not a PostgreSQL") as told:
         Address.parse(text)
     assert "s3cret" not in str(told.value)
+
+
+def test_a_snapshot_outlives_what_the_server_allows_an_idle_transaction(
+    database_server: postgres.Server,
+) -> None:
+    uri = database_server.create_database("impatient")
+    with psycopg.connect(uri, autocommit=True) as owner:
+        owner.execute("alter database impatient set idle_in_transaction_session_timeout = '50ms'")
+    with (
+        snapshot(Address.parse(uri), Settings(), "tests") as taken,
+        taken.reader() as connection,
+        adbc_driver_manager.AdbcStatement(connection) as statement,
+    ):
+        statement.set_sql_query("select pg_sleep(0.5)")
+        statement.execute_update()
+        assert taken.control.execute("select 1").fetchall() == [(1,)]
+    database_server.drop_database("impatient")
 
 
 def test_an_error_says_what_the_server_says_and_not_the_query(

@@ -34,7 +34,7 @@ FORMULAS = ["=1+1", "+1", "-1", "@sum(a1)", "\t=1", "\r=1"]
 TYPES = [
     "Fast_Join",
     "FAST_JOIN",
-    "a,b",
+    "a,b\rc",
     'quo"ted',
     "=type",
     "два",

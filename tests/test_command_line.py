@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import termios
+import time
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -210,6 +211,9 @@ def test_an_empty_database_counts_nothing_on_each_day(called: Runner, empty_uri:
     [
         (("--start", "2024-13-01"), ("start", "'2024-13-01'", "YYYY-MM-DD")),
         (("--start", "01/02/2024"), ("start", "'01/02/2024'", "YYYY-MM-DD")),
+        (("--start", ""), ("start", "''", "YYYY-MM-DD")),
+        (("--end", ""), ("end", "''", "YYYY-MM-DD")),
+        ((*WEEK, "--timezone", ""), ("''", "IANA")),
         (("--end", "2024-1-5"), ("end", "'2024-1-5'", "YYYY-MM-DD")),
         (("--end", "2023-02-29"), ("end", "'2023-02-29'", "YYYY-MM-DD")),
         (("--end", "2024-01-05T00:00"), ("end", "'2024-01-05T00:00'", "YYYY-MM-DD")),
@@ -351,12 +355,76 @@ def copied_uri(database_server: postgres.Server, golden_uri: str) -> Iterator[st
 
 
 @pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("user_activity.json", ()),
+        ("report.html", ()),
+        ("data_quality.json", ()),
+        ("engagement_2025-12-29_to_2026-01-04.zip", ("--zip",)),
+    ],
+)
+def test_a_folder_in_the_place_of_a_file(
+    name: str, options: tuple[str, ...], called: Runner, tmp_path: Path
+) -> None:
+    """Nothing is read, and nothing written beside it."""
+    output = tmp_path / "out"
+    (output / name).mkdir(parents=True)
+    run = called(*QUICK, *options, "--output-dir", str(output))
+    assert_failed(run, 1, str(output), name, "expected a file")
+    assert names(output) == {name}
+
+
+def test_what_a_killed_run_has_left_is_removed(called: Runner, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    old, new = output / ".unfinished-old", output / ".unfinished-new"
+    for left, days in ((old, 8), (new, 6)):
+        left.mkdir(parents=True)
+        (left / "users.parquet").write_text("personal")
+        at = time.time() - days * 86_400
+        os.utime(left, (at, at))
+    run = called(*QUICK, "--zip", "--output-dir", str(output))
+    assert run.code == 0, run.err
+    assert names(output) == {new.name, "engagement_2025-12-29_to_2026-01-04.zip"}
+
+
+def test_standard_output_that_is_closed(golden_uri: str, tmp_path: Path) -> None:
+    command = f'"{sys.executable}" -m engagement report {" ".join(QUICK)} --stdout'
+    environment = {
+        **environment_of(tmp_path),
+        "AIRFLOW_CONN_APP_DB": golden_uri,
+        "TMPDIR": str(tmp_path),
+    }
+    for closed, code in ((">&-", 2), ("2>&-", 0)):
+        done = subprocess.run(
+            f"{command} {closed}",
+            shell=True,
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == code
+        if code:
+            assert done.stderr == (
+                "engagement: --stdout: standard output is closed; redirect it to a file, or open "
+                "it\n"
+            )
+        else:
+            assert json.loads(done.stdout)["range"]["start"] == "2025-12-29"
+
+
+@pytest.mark.parametrize(
     ("change", "words"),
     [
         ("drop table hub_profile_fasts", ("table", "hub_profile_fasts")),
         ("drop table events_eventtype cascade", ("table", "events_eventtype")),
-        ("alter table auth_user drop column email", ("column", "email")),
-        ("alter table events_useractivityfeed drop column title", ("column", "title")),
+        ("alter table auth_user drop column email", ("column", "email", "read for users")),
+        (
+            "alter table events_useractivityfeed drop column title",
+            ("column", "title", "read for activities"),
+        ),
     ],
 )
 def test_missing_table_or_column(

@@ -238,7 +238,7 @@ def test_every_dag_has_an_asset_of_its_own(parsed: dict[str, Any]) -> None:
         "engagement_daily": {"publish": ["engagement_report_daily"]},
         "engagement_weekly": {"publish": ["engagement_report_weekly"]},
         "engagement_monthly": {"publish": ["engagement_report_monthly"]},
-        "engagement_on_demand": {"publish": ["engagement_report_on-demand"]},
+        "engagement_on_demand": {"publish": ["engagement_report_on_demand"]},
         "fast_events": {
             "summary": ["engagement_fast_events"],
             "reconcile": ["engagement_reconciliation"],

@@ -443,8 +443,8 @@ def test_a_cadence_refuses_other_periods(cadence: str, start: str, end: str, exp
     with pytest.raises(UsageError) as caught:
         Cadence(cadence).check(Period.parse(start, end))
     assert str(caught.value) == (
-        f"the period {start} to {end} is no period of a {cadence} report: expected {expected}; for "
-        "any other use the DAG engagement_on_demand"
+        f"the period {start} to {end} is no period of a {cadence} report: expected {expected}; any "
+        "other period is for on-demand reports"
     )
 
 

@@ -419,6 +419,7 @@ BROKEN: dict[str, tuple[Tables, Failed, Failed]] = {
             ("membership_events", "not_null", "id"): 1,
             ("membership_events", "unique", "id"): 2,
             ("membership_events", "not_null", "event_type_id"): 1,
+            ("membership_events", "not_null", "fast_id"): 2,
             ("membership_events", "not_null", "timestamp"): 1,
             ("membership_events", "relationship", "event_type_id"): 1,
             ("membership_events", "accepted_values", "event_type_id"): 3,
@@ -428,7 +429,6 @@ BROKEN: dict[str, tuple[Tables, Failed, Failed]] = {
         {
             ("membership_events", "not_negative", "id"): 1,
             ("membership_events", "not_null", "user_id"): 1,
-            ("membership_events", "not_null", "fast_id"): 2,
             ("membership_events", "plausible_date", "timestamp"): 1,
             ("membership_events", "joined_is_member", "user_id+fast_id"): 2,
         },

@@ -17,6 +17,8 @@ WRONG = [
     ("DESTINATION", "ftp://server/reports", ("'ftp://server/reports'", "s3://bucket/base")),
     ("DESTINATION", "s3://", ("'s3://'", "no bucket", "s3://bucket/base")),
     ("DESTINATION", "s3:///base", ("'s3:///base'", "no bucket", "s3://bucket/base")),
+    ("DESTINATION", "s3:/bucket", ("'s3:/bucket'", "neither", "s3://bucket/base")),
+    ("DESTINATION", "reports\n", ("'reports\\n'", "control", "expected a path")),
     ("DESTINATION", "s3://bucket/a/../b", ("'a/../b'", "'..'", "expected")),
     ("DESTINATION", "s3://bucket//b", ("'/b'", "slash", "expected")),
     ("DESTINATION", "s3://bucket/a\nb", ("'a\\nb'", "control", "expected")),
@@ -39,6 +41,14 @@ WRONG = [
     ("STAGING", "s3://bucket/a\nb", ("control", "expected")),
     ("STAGING", "a\nb", ("'a\\nb'", "control", "expected")),
     ("STAGING_KEEP_DAYS", "0", ("greater than or equal to 1", "got '0'")),
+    ("STAGING_KEEP_DAYS", "999999", ("less than or equal to 3650", "got '999999'")),
+    ("SETTLE_MINUTES", "999999", ("less than or equal to 10080", "got '999999'")),
+    ("STATEMENT_TIMEOUT_SECONDS", "9999999", ("less than or equal to 86400", "got '9999999'")),
+    ("API_TIMEOUT_SECONDS", "9999999", ("less than or equal to 3600", "got '9999999'")),
+    ("LOCK_TIMEOUT_SECONDS", "9999999", ("less than or equal to 86400", "got '9999999'")),
+    ("CONNECT_TIMEOUT_SECONDS", "9999999", ("less than or equal to 3600", "got '9999999'")),
+    ("MEMORY_LIMIT_MB", "99999999999", ("less than or equal to 1048576", "got '99999999999'")),
+    ("THREADS", "999", ("less than or equal to 256", "got '999'")),
     ("SETTLE_MINUTES", "-1", ("greater than or equal to 0", "got '-1'")),
     ("STATEMENT_TIMEOUT_SECONDS", "0", ("greater than or equal to 1", "got '0'")),
     ("API_TIMEOUT_SECONDS", "0", ("greater than or equal to 1", "got '0'")),
@@ -81,6 +91,17 @@ def test_a_wrong_setting_is_named(
     assert problem.startswith(f"ENGAGEMENT_{name}: ")
     for word in words:
         assert word in problem
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("TIMZONE", "TIMEZONE"), ("S3_ENCRYPT", "S3_ENCRYPTION"), ("X", "")]
+)
+def test_a_variable_that_is_no_setting_is_named(
+    name: str, meant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"ENGAGEMENT_{name}", "UTC")
+    [problem] = _problems()
+    assert problem.startswith(f"ENGAGEMENT_{name} is no setting: expected ENGAGEMENT_{meant}")
 
 
 def test_every_setting_that_can_be_wrong_is_tried() -> None:

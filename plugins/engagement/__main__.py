@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import signal
 import sys
@@ -28,6 +29,9 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns 0 when done, 1 when it failed, 2 for wrong usage."""
+    if sys.stderr is None:
+        # Whoever has closed it reads no log.
+        sys.stderr = io.StringIO()
     options = _parser().parse_args(arguments)
     try:
         settings = load()
@@ -60,7 +64,8 @@ def _terminated_as_interrupted() -> Iterator[None]:
 
 def _give_up_stdout() -> None:
     """Drops what standard output did not take, or Python would complain when it closes it."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _failed(error: EngagementError, code: int) -> int:

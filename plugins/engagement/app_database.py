@@ -153,11 +153,13 @@ class Address:
         """The libpq connection string of a session that keeps to what a guest may take.
 
         The settings' timeouts, and one process a connection: the app has the other cores. Memory
-        enough that a bitmap of ten million rows keeps to single rows.
+        enough that a bitmap of ten million rows keeps to single rows. A snapshot waits for those
+        who read it, whatever the server allows a transaction that is idle.
         """
         options = conninfo_to_dict(self.conninfo).get("options")
         ours = (
             f"-c statement_timeout={settings.statement_timeout_seconds * 1000} "
+            "-c idle_in_transaction_session_timeout=0 "
             "-c max_parallel_workers_per_gather=0 -c work_mem=64MB"
         )
         return make_conninfo(
@@ -273,12 +275,15 @@ def _connect(conninfo: str, address: Address) -> psycopg.Connection:
 
 
 @contextmanager
-def database_errors(settings: Settings, address: Address) -> Iterator[None]:
-    """Turns whatever the database says into one line for the person who reads it."""
+def database_errors(settings: Settings, address: Address, read: str = "") -> Iterator[None]:
+    """Turns whatever the database says into one line for the person who reads it.
+
+    `read` names what the block reads, where it reads one thing of several.
+    """
     try:
         yield
     except (psycopg.Error, adbc_driver_manager.Error) as error:
-        raise _explained(error, error.sqlstate or "", settings, address) from None
+        raise _explained(error, error.sqlstate or "", settings, address, read) from None
 
 
 def _message(error: psycopg.Error | adbc_driver_manager.Error) -> str:
@@ -295,11 +300,13 @@ def _explained(
     sqlstate: str,
     settings: Settings,
     address: Address,
+    read: str,
 ) -> EngagementError:
     message = _message(error)
     if sqlstate in _MISSING:
+        wanted = f"read for {read}" if read else "read"
         return EngagementError(
-            f"the app's database lacks a {_MISSING[sqlstate]} that is read: {message}; "
+            f"the app's database lacks a {_MISSING[sqlstate]} that is {wanted}: {message}; "
             "check that the connection names the app's database and that its migrations have run"
         )
     if sqlstate == "42501":

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from engagement import contracts, queries
+from engagement.csv_cells import quoted
 from engagement.datasets import (
     ACTIVITY_TYPES,
     OTHER_METRICS,
@@ -84,20 +83,21 @@ def _compute_rows(session: Session, dataset: Dataset, folder: Path, file_format:
     rows, measures = contracts.check_rows(dataset, result, session.period.end)
     file = file_name(dataset.name, file_format)
     bindings: dict[str, object] = {"path": str(folder / file)}
+    empty = None
     if file_format is Format.PARQUET:
         projection, options = "*", "format parquet, compression zstd"
     elif file_format is Format.JSON:
         projection, options = _json_projection(dataset), "format json, array true"
+        empty = "[]\n"
     else:
         fields, projection, values = _csv_projection(session, dataset)
-        bindings |= values
-        header = io.StringIO()
-        csv.writer(header, lineterminator="\n").writerow(fields)
-        if not rows:
-            (folder / file).write_text(header.getvalue(), encoding="utf-8", newline="")
-            return Result(dataset.name, file, rows, measures)
-        bindings |= {"header": header.getvalue(), "line_end": "\n"}
+        header = ",".join(map(quoted, fields)) + "\n"
+        bindings |= {**values, "header": header, "line_end": "\n"}
         options = "format csv, header false, nullstr '', prefix $header, suffix $line_end"
+        empty = header
+    if not rows and empty is not None:
+        (folder / file).write_text(empty, encoding="utf-8", newline="")
+        return Result(dataset.name, file, rows, measures)
     # Measured: rows that are written in order take longer with a second thread.
     session.connection.execute("set threads = 1")
     session.connection.execute(

@@ -27,14 +27,15 @@ from psycopg.types.json import set_json_loads
 
 from engagement import queries
 from engagement.app_database import Address, transaction
+from engagement.csv_cells import formula_safe, quoted
 from engagement.errors import EngagementError, TemporaryError, UsageError, one_line
-from engagement.event_kinds import JOINED, LEFT
+from engagement.event_kinds import JOINED, LEFT, Kind
 from engagement.period import Day, Period, first_instant, local_date, parse_timezone
 from engagement.settings import Settings
 
 log = logging.getLogger(__name__)
 
-FAST, FAST_MILESTONE = "hub.fast", "fast_participant_milestone"
+FAST = "hub.fast"
 
 MAX_PAGE = 500
 WALK = 20_000
@@ -52,8 +53,6 @@ _RENEW_AFTER, _TOO_OLD = timedelta(hours=1), timedelta(days=3)
 _FASTS = {"fasts": "events/fasts"}
 _MILESTONE_EVENTS = {"with_threshold": "api/with_threshold"}
 _IN_TIME = {"in_time": "api/in_time"}
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_NEEDS_QUOTES = re.compile('[",\r\n]')
 _NESTED = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]')
 _MAX_DEPTH = 100
 _POSITION = re.compile(r"(-?\d{1,18})\.(-?\d{1,19})", re.ASCII)
@@ -373,23 +372,11 @@ def _cells(event: Event) -> Iterator[str]:
         if value is None:
             yield ""
         elif isinstance(value, str):
-            yield _quoted(formula_safe(value))
+            yield quoted(formula_safe(value))
         elif isinstance(value, datetime):
             yield value.astimezone(UTC).isoformat().replace("+00:00", "Z")
         else:
             yield str(value)
-
-
-def formula_safe(text: str) -> str:
-    """A text that no spreadsheet runs as a formula: as the macro of this name, for a stream."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
-
-
-def _quoted(text: str) -> str:
-    # The standard library's writer cannot tell the empty text from null.
-    if text and not _NEEDS_QUOTES.search(text):
-        return text
-    return '"' + text.replace('"', '""') + '"'
 
 
 def event(connection: psycopg.Connection, event_id: int) -> Event | None:
@@ -866,7 +853,7 @@ def _recent_milestones(
         connection,
         queries.over({**_FASTS, **_MILESTONE_EVENTS}, "api/recent_fast_milestones"),
         {
-            "event_type_id": catalogue.event_type_id(FAST_MILESTONE),
+            "event_type_id": catalogue.event_type_id(Kind.PARTICIPANT_MILESTONES.event_type),
             "content_type_id": catalogue.content_type_id(FAST),
             "page_size": _RECENT,
         },
@@ -974,7 +961,7 @@ def fast_statistics(
         queries.over(_MILESTONE_EVENTS, "api/fast_milestones"),
         {
             **target,
-            "event_type_id": catalogue.event_type_id(FAST_MILESTONE),
+            "event_type_id": catalogue.event_type_id(Kind.PARTICIPANT_MILESTONES.event_type),
             "page_size": _MILESTONES,
         },
     )

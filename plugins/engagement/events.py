@@ -20,7 +20,12 @@ from psycopg.rows import dict_row
 from engagement import queries
 from engagement.app_database import Address, transaction
 from engagement.errors import EngagementError, UsageError
-from engagement.event_kinds import Kind
+from engagement.event_kinds import (
+    DEFAULT_LOOKBACK_DAYS,
+    DEFAULT_MAX_EVENTS,
+    LONGEST_LOOKBACK_DAYS,
+    Kind,
+)
 from engagement.period import first_instant, local_date, parse_timezone
 from engagement.settings import Settings
 from engagement.text_table import aligned
@@ -33,7 +38,6 @@ LOCK_SPACE = 0x6661_7374
 DRY_RUN, INACTIVE, OVER_FUSE = "dry run", "type not active", "over max_events"
 """Why events that are due were not written."""
 
-LONGEST_LOOKBACK_DAYS = 3660
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST = datetime(9998, 12, 31, tzinfo=UTC)
 _DAY = timedelta(days=1)
@@ -45,18 +49,17 @@ class _Facts:
     """What tells a kind from the others, beside its statements."""
 
     lock: int
-    event_type: str
     activity_type: str | None
     has_fuse: bool = True
 
 
 _FACTS = {
-    Kind.FAST_BEGINNINGS: _Facts(1, "fast_beginning", "fast_start"),
-    Kind.FAST_ENDINGS: _Facts(2, "fast_ending", None),
-    Kind.DEVOTIONALS_AVAILABLE: _Facts(3, "devotional_available", "devotional_available"),
-    Kind.PARTICIPANT_MILESTONES: _Facts(4, "fast_participant_milestone", None),
+    Kind.FAST_BEGINNINGS: _Facts(1, "fast_start"),
+    Kind.FAST_ENDINGS: _Facts(2, None),
+    Kind.DEVOTIONALS_AVAILABLE: _Facts(3, "devotional_available"),
+    Kind.PARTICIPANT_MILESTONES: _Facts(4, None),
     # Their key bounds them, and the end of a great fast brings thousands.
-    Kind.USER_MILESTONES: _Facts(5, "user_milestone_reached", "milestone", has_fuse=False),
+    Kind.USER_MILESTONES: _Facts(5, "milestone", has_fuse=False),
 }
 
 
@@ -69,8 +72,8 @@ class Options:
     milestone brings its activity: it is a part of the milestone.
     """
 
-    lookback_days: int = 7
-    max_events: int = 1000
+    lookback_days: int = DEFAULT_LOOKBACK_DAYS
+    max_events: int = DEFAULT_MAX_EVENTS
     fan_out: bool = True
     fast_ids: tuple[int, ...] = ()
     dry_run: bool = False
@@ -247,10 +250,10 @@ def _prepared(
 ) -> tuple[str, dict[str, Any], bool]:
     """The statement of a kind, what it binds, and whether the kind's event type is active."""
     facts = _FACTS[kind]
-    known = _look_up(connection, kind, facts.event_type, options.fast_ids)
+    known = _look_up(connection, kind, kind.event_type, options.fast_ids)
     if known["event_type_id"] is None and not options.dry_run:
         raise EngagementError(
-            f"{kind}: the app's database has no event type {facts.event_type}: run "
+            f"{kind}: the app's database has no event type {kind.event_type}: run "
             "sync_event_types first"
         )
     is_active = known["is_active"] is not False

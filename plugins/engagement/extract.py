@@ -89,6 +89,7 @@ def extract(
                     table = waiting.get_nowait()
                     query = taken.statement(queries.read(f"extract/{table}"), parameters)
                     with (
+                        database_errors(settings, address, table),
                         staging.written(folder) as local,
                         closing(_copy(connection, query, local / f"{table}.parquet")) as counts,
                     ):

@@ -12,6 +12,9 @@ from zoneinfo import ZoneInfo
 
 from engagement.errors import UsageError
 
+DEFAULT_DAYS = 30
+"""So many days before today a period begins where nobody says when."""
+
 _ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _EARLIEST = date(1970, 1, 1)
 _LATEST = date(9998, 12, 31)
@@ -265,5 +268,5 @@ class Cadence(StrEnum):
         if not fits:
             raise UsageError(
                 f"the period {period.start} to {period.end} is no period of a {self} report: "
-                f"expected {expected}; for any other use the DAG engagement_on_demand"
+                f"expected {expected}; any other period is for {Cadence.ON_DEMAND} reports"
             )

@@ -82,7 +82,7 @@ def from_json(text: bytes, place: str) -> Record:
     except (ValueError, KeyError, TypeError, AttributeError, UsageError):
         raise PublishError(
             f"{place} is damaged: expected the JSON document that publishing writes; restore "
-            "or remove it and publish again"
+            "it, or remove it and publish again, with replace where it stands beside an archive"
         ) from None
     return record
 

@@ -84,7 +84,7 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
         Column("id", _BIGINT),
         Column("event_type_id", _BIGINT),
         Column("user_id", _INT, nullable=True),
-        Column("fast_id", _INT, nullable=True),
+        Column("fast_id", _INT),
         Column("timestamp", _INSTANT),
     ),
     "events": (
@@ -495,7 +495,6 @@ def _membership_events(_: Period) -> list[_Expectation]:
             min_value=_EARLIEST_DATE,
         ),
         _not_null("user_id", "warning"),
-        _not_null("fast_id", "warning"),
         _holds(
             "holds",
             "joined_is_member",

@@ -8,6 +8,7 @@ from itertools import groupby
 
 from engagement import event_reader, queries
 from engagement.app_database import Address
+from engagement.event_kinds import Kind
 from engagement.period import Period, local_date, parse_timezone
 from engagement.settings import Settings
 
@@ -16,12 +17,13 @@ DAYS = 14
 _ROWS = 300
 _RELATIONS = {"fasts": "events/fasts", "with_threshold": "api/with_threshold"}
 _HAPPENED = {
-    "fast_beginning": "The fast begins",
-    "fast_ending": "The fast has ended",
-    "devotional_available": "New devotional",
-    "fast_participant_milestone": "Participants reached",
-    "user_milestone_reached": "Milestone of users",
+    Kind.FAST_BEGINNINGS: "The fast begins",
+    Kind.FAST_ENDINGS: "The fast has ended",
+    Kind.DEVOTIONALS_AVAILABLE: "New devotional",
+    Kind.PARTICIPANT_MILESTONES: "Participants reached",
+    Kind.USER_MILESTONES: "Milestone of users",
 }
+_KINDS = {kind.event_type: kind for kind in _HAPPENED}
 _USER_MILESTONES = {
     "first_fast_join": "First fast joined",
     "first_nonweekly_fast_complete": "First fast completed",
@@ -64,7 +66,7 @@ def read(address: Address, settings: Settings, now: datetime) -> Recent:
     }
     with event_reader.reading(address, settings) as connection:
         types = connection.execute(
-            queries.read("view/recent_event_types"), {"codes": [*_HAPPENED]}
+            queries.read("view/recent_event_types"), {"codes": [*_KINDS]}
         ).fetchall()
         parameters["type_ids"] = [type_id for _, type_id in types]
         rows = connection.execute(
@@ -88,11 +90,12 @@ def _told(
     events: int,
 ) -> tuple[date, str, int, str, tuple[int, ...]]:
     """A row as the day, what happened, to which fast, and the numbers of it."""
-    what = _HAPPENED[code]
+    kind = _KINDS[code]
+    what = _HAPPENED[kind]
     numbers = (events,) if events > 1 else ()
-    if code == "fast_participant_milestone":
+    if kind is Kind.PARTICIPANT_MILESTONES:
         numbers = () if participants is None else (participants,)
-    elif code == "user_milestone_reached":
+    elif kind is Kind.USER_MILESTONES:
         what = _USER_MILESTONES.get(milestone_type, what)
         numbers = (events,)
     return day, what, fast_id, fast or f"fast {fast_id}", numbers

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 from engagement import __version__, datasets, staging
 from engagement.datasets import Format
 from engagement.errors import DataQualityError, EngagementError, UsageError, explain_os_error
-from engagement.period import Cadence, Period
+from engagement.period import DEFAULT_DAYS, Cadence, Period
 from engagement.publish import Archive, Destination, Published, archive_name
 from engagement.settings import Settings
 from engagement.text_table import counted
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DEFAULT_DAYS = 30
 _SNAPSHOT = "snapshot.json"
 
 
@@ -49,9 +48,9 @@ def parse_format(text: str) -> Format:
 
 
 def period_before(today: date, timezone: str, start: str | None, end: str | None) -> Period:
-    """The period asked for; where a date is left open, the 30 days before `today` and today."""
-    first = start or str(today - timedelta(days=DEFAULT_DAYS))
-    return Period.parse(first, end or str(today), timezone)
+    """The period asked for; where a date is left open, DEFAULT_DAYS before `today`, or today."""
+    first = str(today - timedelta(days=DEFAULT_DAYS)) if start is None else start
+    return Period.parse(first, str(today) if end is None else end, timezone)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,6 +21,10 @@ from engagement.period import parse_timezone
 
 MAX_PRESIGN_SECONDS = 604_800
 """S3 signs no URL for longer than a week."""
+
+_PREFIX = "ENGAGEMENT_"
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
+_HOUR, _DAY = 3600, 86_400
 
 
 def _timezone(name: str) -> str:
@@ -48,8 +53,10 @@ def check_prefix(prefix: str) -> str:
 
 def _destination(address: str) -> str:
     """A folder, or an S3 address without credentials; raises ValueError."""
-    scheme, separator, rest = address.partition("://")
-    if not separator:
+    scheme, _, rest = address.partition("://")
+    if not _ADDRESS.match(address):
+        if not address.isprintable():
+            raise ValueError(f"destination {address!r} holds a control character: expected a path")
         return address
     bucket, _, base = rest.partition("/")
     if "@" in bucket or ":" in bucket:
@@ -76,7 +83,7 @@ def _staging(address: str, info: ValidationInfo) -> str:
 
     Neither is in the destination nor around it.
     """
-    if re.match(r"[a-z][a-z0-9+.-]*:", address, re.IGNORECASE):
+    if _ADDRESS.match(address):
         address = _staging_address(address)
     elif not address.isprintable():
         raise ValueError(f"staging {address!r} holds a control character: expected a path")
@@ -135,7 +142,7 @@ class Settings(BaseSettings):
     """The settings of the pipeline; each field is the variable `ENGAGEMENT_<NAME>`."""
 
     model_config = SettingsConfigDict(
-        env_prefix="ENGAGEMENT_", env_ignore_empty=True, frozen=True, extra="forbid"
+        env_prefix=_PREFIX, env_ignore_empty=True, frozen=True, extra="forbid"
     )
 
     timezone: Annotated[str, AfterValidator(_timezone)] = Field(
@@ -175,45 +182,65 @@ class Settings(BaseSettings):
         "a folder all workers share, or s3://connection@bucket/prefix.",
     )
     staging_keep_days: int = Field(
-        7, ge=1, description="Staging of failed runs older than this many days is removed."
+        7,
+        ge=1,
+        le=3650,
+        description="Staging of failed runs older than this many days is removed.",
     )
     settle_minutes: int = Field(
-        15, ge=0, description="How long scheduled runs wait after the period's end, in minutes."
+        15,
+        ge=0,
+        le=7 * 24 * 60,
+        description="How long scheduled runs wait after the period's end, in minutes.",
     )
     statement_timeout_seconds: int = Field(
-        900, ge=1, description="Statement timeout on the app's database, in seconds."
+        900, ge=1, le=_DAY, description="Statement timeout on the app's database, in seconds."
     )
     api_timeout_seconds: int = Field(
         5,
         ge=1,
+        le=_HOUR,
         description="How long a query of the view or the API may take, in seconds, each batch of "
         "a stream of CSV included; not the hourly count of all events.",
     )
     lock_timeout_seconds: int = Field(
-        60, ge=1, description="How long writing events waits for somebody else's lock, in seconds."
+        60,
+        ge=1,
+        le=_DAY,
+        description="How long writing events waits for somebody else's lock, in seconds.",
     )
     connect_timeout_seconds: int = Field(
-        10, ge=1, description="How long to wait for the app's database to answer, in seconds."
+        10,
+        ge=1,
+        le=_HOUR,
+        description="How long to wait for the app's database to answer, in seconds.",
     )
     memory_limit_mb: int = Field(
-        450, ge=64, description="Memory that computing one dataset may use before it spills to "
-        "disk, in MB."
-    )  # fmt: skip
+        450,
+        ge=64,
+        le=1 << 20,
+        description="Memory that computing one dataset may use before it spills to disk, in MB.",
+    )
     # Measured: a second thread sorts in half the time, and costs nothing where a core is free.
     threads: int = Field(2, ge=1, le=256, description="Threads that computing one dataset may use.")
 
 
 def load() -> Settings:
     """The settings of this process; raises ConfigurationError that names every wrong variable."""
+    problems = [
+        f"{name} is no setting: expected {_nearest(name)}, or nothing"
+        for name in sorted(os.environ)
+        if name.startswith(_PREFIX) and name.removeprefix(_PREFIX) not in _names()
+    ]
     try:
-        return Settings()
+        settings = Settings()
     except ValidationError as error:
-        problems = [
+        problems += [
             ": ".join(
                 filter(
                     None,
                     (
-                        f"ENGAGEMENT_{str(e['loc'][0]).upper()}",
+                        f"{_PREFIX}{str(e['loc'][0]).upper()}",
                         e["msg"].removeprefix("Value error, "),
                         f"got {e['input']!r}" if e["type"] != "value_error" else "",
                     ),
@@ -221,4 +248,15 @@ def load() -> Settings:
             )
             for e in error.errors()
         ]
-        raise ConfigurationError("wrong settings: " + "; ".join(problems)) from None
+    if problems:
+        raise ConfigurationError("wrong settings: " + "; ".join(problems))
+    return settings
+
+
+def _names() -> list[str]:
+    return [name.upper() for name in Settings.model_fields]
+
+
+def _nearest(name: str) -> str:
+    (found,) = get_close_matches(name.removeprefix(_PREFIX), _names(), 1, cutoff=0)
+    return f"{_PREFIX}{found}"

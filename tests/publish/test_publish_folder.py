@@ -88,12 +88,18 @@ def test_unchanged_content_is_not_written_again(tmp_path: Path) -> None:
     destination = folder_destination(tmp_path / "reports")
     destination.publish(make_archive(tmp_path), replace=False)
     folder = tmp_path / "reports" / FOLDER
-    before = {path.name: path.stat() for path in folder.iterdir()}
+
+    def written() -> dict[str, tuple[int, int]]:
+        return {
+            path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in folder.iterdir()
+        }
+
+    before = written()
 
     published = destination.publish(make_archive(tmp_path, run="another"), replace=False)
 
     assert (published.revision, published.changed, published.latest_moved) == (1, False, False)
-    assert {path.name: path.stat() for path in folder.iterdir()} == before
+    assert written() == before
 
 
 def test_changed_content_counts_revisions(tmp_path: Path) -> None:

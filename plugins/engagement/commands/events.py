@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from engagement.errors import EngagementError, UsageError
-from engagement.event_kinds import Kind
+from engagement.event_kinds import DEFAULT_LOOKBACK_DAYS, DEFAULT_MAX_EVENTS, Kind
 from engagement.settings import Settings
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def add_to(commands: Subparsers) -> None:
     command.add_argument(
         "--lookback-days",
         type=int,
-        default=7,
+        default=DEFAULT_LOOKBACK_DAYS,
         metavar="DAYS",
         help="write what became due in these days of 24 hours (default: %(default)s)",
     )
@@ -60,7 +60,7 @@ def add_to(commands: Subparsers) -> None:
     command.add_argument(
         "--max-events",
         type=int,
-        default=1000,
+        default=DEFAULT_MAX_EVENTS,
         metavar="N",
         help="a kind with more events to write writes none and fails (default: %(default)s)",
     )

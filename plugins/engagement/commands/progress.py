@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from engagement.text_table import counted
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -33,7 +35,9 @@ class _Terminal(Show):
 
     def extracted(self, table: str, rows: int) -> None:
         self._rows[table] = rows
-        self._update(f"extracting {table}: {rows:,} rows, {sum(self._rows.values()):,} in all")
+        self._update(
+            f"extracting {table}: {counted(rows, 'row')}, {sum(self._rows.values()):,} in all"
+        )
 
     def stage(self, name: str) -> None:
         self._update(name)

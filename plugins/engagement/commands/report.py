@@ -5,32 +5,36 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, redirect_stdout, suppress
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engagement import datasets
 from engagement.datasets import Format
 from engagement.errors import ConfigurationError, EngagementError, UsageError, explain_os_error
-from engagement.period import Cadence, parse_timezone
+from engagement.period import DEFAULT_DAYS, Cadence, parse_timezone
 from engagement.settings import Settings, check_prefix
 
 if TYPE_CHECKING:
     from engagement import report
     from engagement.commands import Subparsers
     from engagement.commands.progress import Show
+    from engagement.period import Period
     from engagement.publish import Archive, Destination
 
 log = logging.getLogger("engagement")
 
 LARGEST = datasets.USER_ACTIVITY_TIMELINE.name
 _COMPUTED_AT_ONCE = 2
+_UNFINISHED = ".unfinished-"
 
 _HELP = """\
 Make the engagement report of a period: extract from the app's database, validate, compute the
@@ -50,7 +54,9 @@ def add_to(commands: Subparsers) -> None:
     )
     period = command.add_argument_group("period")
     period.add_argument(
-        "--start", metavar="DATE", help="first day, YYYY-MM-DD (default: 30 days before today)"
+        "--start",
+        metavar="DATE",
+        help=f"first day, YYYY-MM-DD (default: {DEFAULT_DAYS} days before today)",
     )
     period.add_argument("--end", metavar="DATE", help="last day, included (default: today)")
     period.add_argument(
@@ -104,7 +110,7 @@ def add_to(commands: Subparsers) -> None:
 def run(options: argparse.Namespace, settings: Settings, show: Show) -> None:
     """Makes the report that the options ask for; raises EngagementError or OSError."""
     _check_options(options, settings)
-    timezone = options.timezone or settings.timezone
+    timezone = settings.timezone if options.timezone is None else options.timezone
     # The heavy imports come after the mistakes that need none of them.
     from upath import UPath
 
@@ -120,10 +126,13 @@ def run(options: argparse.Namespace, settings: Settings, show: Show) -> None:
 
     with ExitStack() as stack:
         output = _output_folder(options, stack) if _writes_files(options) else None
+        if output is not None:
+            _sweep(output, settings.staging_keep_days)
+            _check_free(output, _names(options, period, file_format))
         base = Path(
             stack.enter_context(
                 tempfile.TemporaryDirectory(
-                    prefix=".unfinished-", dir=output, ignore_cleanup_errors=True
+                    prefix=_UNFINISHED, dir=output, ignore_cleanup_errors=True
                 )
             )
         )
@@ -175,6 +184,8 @@ def run(options: argparse.Namespace, settings: Settings, show: Show) -> None:
 
 
 def _check_options(options: argparse.Namespace, settings: Settings) -> None:
+    if options.stdout and sys.stdout is None:
+        raise UsageError("--stdout: standard output is closed; redirect it to a file, or open it")
     if options.stdout and options.format != Format.JSON:
         raise UsageError(
             f"--stdout with --format {options.format}: the consolidated form is JSON; leave out "
@@ -243,6 +254,39 @@ def _output_folder(options: argparse.Namespace, stack: ExitStack) -> Path:
             "or change its rights"
         )
     return folder
+
+
+def _sweep(output: Path, keep_days: int) -> None:
+    """Removes what runs that were killed long ago have left: their tables hold personal data."""
+    oldest = time.time() - timedelta(days=keep_days).total_seconds()
+    for left in output.glob(f"{_UNFINISHED}*"):
+        if left.stat().st_mtime < oldest:
+            shutil.rmtree(left)
+            log.info("removed what an old run has left: %s", left)
+
+
+def _names(options: argparse.Namespace, period: Period, file_format: Format) -> list[str]:
+    """The names of the files that are written."""
+    from engagement import archive
+    from engagement.publish import archive_name
+
+    names = [archive_name(period)] if options.zip or options.upload_s3 else []
+    if not options.zip:
+        names += [
+            *(datasets.file_name(name, file_format) for name in datasets.NAMES),
+            *(archive.DATA_PACKAGE, archive.README, *archive.PAGES, archive.DATA_QUALITY),
+        ]
+    return names
+
+
+def _check_free(output: Path, names: Sequence[str]) -> None:
+    """Raises EngagementError where a folder stands in the place of a file."""
+    for name in names:
+        if (output / name).is_dir():
+            raise EngagementError(
+                f"--output-dir {str(output)!r} holds a folder {name}: expected a file, or nothing; "
+                "remove it, or choose another folder"
+            )
 
 
 def _remove_if_empty(folder: Path) -> None:

@@ -14,7 +14,7 @@ def report_dag_id(cadence: Cadence) -> str:
 
 def report_asset(cadence: Cadence) -> str:
     """The name of the asset on which that DAG's runs tell what they have published."""
-    return f"engagement_report_{cadence}"
+    return f"engagement_report_{cadence}".replace("-", "_")
 
 
 CADENCE_OF = {report_dag_id(cadence): cadence for cadence in Cadence}
