@@ -718,6 +718,37 @@ def test_a_query_of_the_api_is_cut_off(address: Address, settings: Settings) -> 
         connection.execute("select pg_sleep(20)")
 
 
+def test_the_view_tells_fasts_of_one_name_apart(
+    uri: str, address: Address, settings: Settings
+) -> None:
+    later = NOW + timedelta(days=600)
+    with psycopg.connect(uri) as owner:
+        owner.execute("update hub_fast set church_id = 3, name = 'Great Lent', year = 2026"
+                      " where id = 9")  # fmt: skip
+    planted = {2: (10, 25), 9: (10,), 3: (50,), 4: (50, 100), 999_998: (10,)}
+    for fast, milestones in planted.items():
+        for milestone in milestones:
+            plant(
+                uri, fast=fast, at=later, code="fast_participant_milestone",
+                data=json.dumps({"milestone": milestone}), title="planted",
+            )  # fmt: skip
+    try:
+        found = recent_events.read(address, settings, later + HOUR).events
+    finally:
+        with psycopg.connect(uri) as owner:
+            owner.execute("delete from events_event where title = 'planted'")
+            owner.execute("update hub_fast set church_id = 1, name = 'Fast of St. James of Nisibis',"
+                          " year = null where id = 9")  # fmt: skip
+    church = "Armenian Apostolic Church"
+    assert {one.fast: one.numbers for one in found} == {
+        f"Great Lent (2026) ({church})": (10, 25),
+        "Great Lent (2026) (St. Mary Church)": (10,),
+        f"Twin fast ({church}, id 3)": (50,),
+        f"Twin fast ({church}, id 4)": (50, 100),
+        "a fast that is gone (id 999998)": (10,),
+    }
+
+
 def test_so_is_one_of_the_view(uri: str, address: Address, settings: Settings) -> None:
     quick = settings.model_copy(update={"api_timeout_seconds": 1})
     with psycopg.connect(uri) as owner:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date, timedelta
 from itertools import zip_longest
 from statistics import median
-from typing import TypeVar
 
+from engagement import fast_names
 from engagement.facts import Change, Cohort, Facts, Fast
 from engagement.period import Period
 from engagement.quality import Check, QualityResult
@@ -33,8 +32,6 @@ _NEWEST = 4
 _WEEK = timedelta(days=7)
 # The weeks since a registration that are told together begin with these.
 _AGES = (0, 4, 13, 26, 52)
-
-_Told = TypeVar("_Told", bound=Hashable)
 
 RULES = (
     f"A figure changed notably if it differs by {CHANGE_PERCENT}% and by {CHANGE_LEAST} or more.",
@@ -119,36 +116,15 @@ def told_change(change: Change) -> str:
     )
 
 
-def told_apart(fasts: Sequence[Fast], tell: Callable[[Fast, int], _Told]) -> list[_Told]:
-    """What `tell` says of fasts that stand together, each with the details that it needs.
-
-    It is asked for no detail, for one (the church) of fasts that are told the same, and for two
-    (also the id) of those that still are.
-    """
-    told = [tell(fast, 0) for fast in fasts]
-    for details in (1, 2):
-        times = Counter(told)
-        told = [
-            tell(fast, details) if times[one] > 1 else one
-            for fast, one in zip(fasts, told, strict=True)
-        ]
-    return told
-
-
-def label(fast: Fast, details: int, quote: Quote) -> str:
-    """The name of a fast with so many details of `told_apart`, such as `Fast (St. X, id 3)`."""
-    told = (quote(fast.church), f"id {fast.id}")[:details]
-    return quote(fast.name) + (f" ({', '.join(told)})" if told else "")
-
-
 def top_fasts(facts: Facts, tell: Callable[[Fast, int], str]) -> list[tuple[str, int]]:
     """The fasts with most joins as `tell` has them, told apart, and their joins."""
     fasts = {fast.id: fast for fast in facts.fasts}
     ids = [fast_id for fast_id, _ in facts.top_fasts if fast_id in fasts]
-    told = dict(zip(ids, told_apart([fasts[fast_id] for fast_id in ids], tell), strict=True))
+    told = dict(
+        zip(ids, fast_names.told_apart([fasts[fast_id] for fast_id in ids], tell), strict=True)
+    )
     return [
-        (told.get(fast_id, f"a fast that is gone (id {fast_id})"), joins)
-        for fast_id, joins in facts.top_fasts
+        (told.get(fast_id, fast_names.gone(fast_id)), joins) for fast_id, joins in facts.top_fasts
     ]
 
 
@@ -255,7 +231,7 @@ def _fasts(fasts: Sequence[Fast], quote: Quote) -> Iterator[str]:
         key=lambda one: (one.joins - one.leaves, one.id),
     )
     named = list(dict.fromkeys((*joined[:_NAMED], *lost[:_NAMED])))
-    told = dict(zip(named, told_apart(named, tell), strict=True))
+    told = dict(zip(named, fast_names.told_apart(named, tell), strict=True))
     for fast in joined[:_NAMED]:
         yield (
             f"{told[fast]} had "

@@ -13,7 +13,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engagement import charts, notable, queries
+from engagement import charts, fast_names, notable, queries
 from engagement.archive import DATA_QUALITY_PAGE, REPORT_PAGE, SUMMARY
 from engagement.charts import Scale
 from engagement.facts import Cohort, Facts, Fast
@@ -128,7 +128,7 @@ def summary(facts: Facts) -> str:
         rules=notable.RULES,
         cautions=notable.cautions(facts),
         uses=notable.uses(facts),
-        top_fasts=notable.top_fasts(facts, partial(notable.label, quote=code_span)),
+        top_fasts=notable.top_fasts(facts, partial(fast_names.label, quote=code_span)),
         retention=notable.retention(facts),
         activity=notable.activity(facts),
     )
@@ -279,7 +279,7 @@ def _top_fasts(facts: Facts) -> Chart:
             characters=_CHARACTERS[width],
         )
 
-    plain = partial(notable.label, quote=charts.plain)
+    plain = partial(fast_names.label, quote=charts.plain)
     rows = [[name, f"{joins:,}"] for name, joins in notable.top_fasts(facts, plain)]
     text = [
         f"Join events in the period, of the {shown} with most; a user can join a fast more than "
@@ -292,11 +292,11 @@ def _top_fasts(facts: Facts) -> Chart:
 
 def _fitted(fast: Fast, details: int, characters: int) -> str:
     """The label of a fast, cut to so many characters at its names: an id is never cut."""
-    room = characters - len(notable.label(replace(fast, name="", church=""), details, str))
+    room = characters - len(fast_names.label(replace(fast, name="", church=""), details, str))
     church_room = max(room // 2, room - charts.width(fast.name))
     church = charts.shortened(fast.church, church_room) if details else ""
     name = charts.shortened(fast.name, room - charts.width(church))
-    return notable.label(replace(fast, name=name, church=church), details, str)
+    return fast_names.label(replace(fast, name=name, church=church), details, str)
 
 
 def _moved(facts: Facts) -> list[Fast]:
@@ -324,7 +324,7 @@ def _flow(facts: Facts) -> Chart:
         text.append(f"{counted(idle, 'other fast')} had neither.")
 
     def draw(width: int) -> str:
-        names = notable.told_apart(shown, partial(_fitted, characters=_CHARACTERS[width]))
+        names = fast_names.told_apart(shown, partial(_fitted, characters=_CHARACTERS[width]))
         return charts.named_bars(
             f"{title}: events of {counted(len(shown), 'fast')}; the table has the numbers",
             [(name, (fast.joins, fast.leaves)) for name, fast in zip(names, shown, strict=True)],
@@ -336,7 +336,7 @@ def _flow(facts: Facts) -> Chart:
         with_id = f", id {fast.id}" if details == 2 else ""
         return charts.plain(fast.name), f"{charts.plain(fast.church)}{with_id}"
 
-    told = notable.told_apart(moved[:_FAST_ROWS], tell)
+    told = fast_names.told_apart(moved[:_FAST_ROWS], tell)
     rows = [
         [name, f"{fast.joins:,}", f"{fast.leaves:,}", f"{fast.participants:,}"]
         for (name, _), fast in zip(told, moved, strict=False)

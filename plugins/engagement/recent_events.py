@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import partial
 from itertools import groupby
 
-from engagement import event_reader, queries
+from engagement import event_reader, fast_names, queries
 from engagement.app_database import Address
 from engagement.event_kinds import Kind
 from engagement.period import Period, local_date, parse_timezone
@@ -72,30 +73,42 @@ def read(address: Address, settings: Settings, now: datetime) -> Recent:
         rows = connection.execute(
             queries.over(_RELATIONS, "view/recent_events"), parameters
         ).fetchall()
-    told = [_told(days[number - 1].date, *others) for number, *others in rows[:_ROWS]]
+    fasts = {
+        fast_id: _Fast(fast_id, fast, church)
+        for _, _, fast_id, fast, church, *_ in rows
+        if fast is not None
+    }
+    told_apart = fast_names.told_apart([*fasts.values()], partial(fast_names.label, quote=str))
+    names = dict(zip(fasts, told_apart, strict=True))
+    told = [
+        (days[number - 1].date, fast_id, *_told(_KINDS[code], *others))
+        for number, code, fast_id, _, _, *others in rows[:_ROWS]
+    ]
     events = [
-        RecentEvents(day, what, fast, tuple(n for *_, numbers in several for n in numbers))
-        for (day, what, _, fast), several in groupby(told, key=lambda one: one[:4])
+        RecentEvents(
+            day,
+            what,
+            names.get(fast_id, fast_names.gone(fast_id)),
+            tuple(n for *_, numbers in several for n in numbers),
+        )
+        for (day, fast_id, what), several in groupby(told, key=lambda one: one[:3])
     ]
     return Recent(events, cut=len(rows) > _ROWS)
 
 
+@dataclass(frozen=True, slots=True)
+class _Fast:
+    id: int
+    name: str
+    church: str
+
+
 def _told(
-    day: date,
-    code: str,
-    fast_id: int,
-    fast: str | None,
-    milestone_type: str,
-    participants: int | None,
-    events: int,
-) -> tuple[date, str, int, str, tuple[int, ...]]:
-    """A row as the day, what happened, to which fast, and the numbers of it."""
-    kind = _KINDS[code]
-    what = _HAPPENED[kind]
-    numbers = (events,) if events > 1 else ()
+    kind: Kind, milestone_type: str, participants: int | None, events: int
+) -> tuple[str, tuple[int, ...]]:
+    """What happened, and the numbers of it."""
     if kind is Kind.PARTICIPANT_MILESTONES:
-        numbers = () if participants is None else (participants,)
-    elif kind is Kind.USER_MILESTONES:
-        what = _USER_MILESTONES.get(milestone_type, what)
-        numbers = (events,)
-    return day, what, fast_id, fast or f"fast {fast_id}", numbers
+        return _HAPPENED[kind], () if participants is None else (participants,)
+    if kind is Kind.USER_MILESTONES:
+        return _USER_MILESTONES.get(milestone_type, _HAPPENED[kind]), (events,)
+    return _HAPPENED[kind], (events,) if events > 1 else ()

@@ -9,6 +9,7 @@ select
     recent.code,
     recent.fast_id,
     fasts.label as fast,
+    fasts.church_name as church,
     recent.milestone_type,
     recent.participants,
     recent.events
