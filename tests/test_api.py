@@ -737,8 +737,8 @@ def test_the_view_tells_fasts_of_one_name_apart(
     finally:
         with psycopg.connect(uri) as owner:
             owner.execute("delete from events_event where title = 'planted'")
-            owner.execute("update hub_fast set church_id = 1, name = 'Fast of St. James of Nisibis',"
-                          " year = null where id = 9")  # fmt: skip
+            owner.execute("update hub_fast set church_id = 1, year = null,"
+                          " name = 'Fast of St. James of Nisibis' where id = 9")  # fmt: skip
     church = "Armenian Apostolic Church"
     assert {one.fast: one.numbers for one in found} == {
         f"Great Lent (2026) ({church})": (10, 25),
