@@ -13,16 +13,17 @@ from typing import Any
 import psycopg
 from pydantic import TypeAdapter
 
-from engagement import event_reader
+from engagement import event_counts, event_pages, event_reader, event_statistics
 from engagement.app_database import Address
-from engagement.event_reader import ClosedDays, Filters, Position
+from engagement.event_counts import ClosedDays
+from engagement.event_pages import Filters, Position
 from engagement.settings import Settings
 
 BATCHES = 40
 _LINE = 180
 _OF_FAST = "/stats/fast/{id}"
 _SETTINGS = Settings(timezone="UTC")
-_LIMIT = event_reader.MAX_PAGE
+_LIMIT = event_pages.MAX_PAGE
 # Half of a day is over, so that the windows cut days in two.
 _TIME_OF_DAY = timedelta(hours=12, minutes=34)
 _BIGGEST_USER = """
@@ -106,9 +107,9 @@ def measure(uri: str, end: date, rounds: int) -> Api:
 
 
 def _count_closed_days(address: Address, now: datetime) -> tuple[float, ClosedDays]:
-    event_reader.forget_closed_days()
+    event_counts.forget_closed_days()
     began = time.perf_counter()
-    closed = event_reader.closed_days(address, _SETTINGS, now)
+    closed = event_counts.closed_days(address, _SETTINGS, now)
     return time.perf_counter() - began, closed
 
 
@@ -151,15 +152,15 @@ def _requests(
     return {
         **{name: _listing(filters, None) for name, filters in lists.items()},
         "/events, 45 days down": _listing(Filters(), deep),
-        "/events/{id}": lambda connection: event_reader.event(connection, 1),
-        "/event-types": lambda connection: event_reader.event_types(connection, closed),
-        "/stats": lambda connection: event_reader.statistics(connection, closed, "UTC", now),
-        "/stats/user/{id}": lambda connection: event_reader.user_statistics(
+        "/events/{id}": lambda connection: event_pages.event(connection, 1),
+        "/event-types": lambda connection: event_statistics.event_types(connection, closed),
+        "/stats": lambda connection: event_statistics.statistics(connection, closed, "UTC", now),
+        "/stats/user/{id}": lambda connection: event_statistics.user_statistics(
             connection, user_id, now
         ),
-        _OF_FAST: lambda connection: event_reader.fast_statistics(
+        _OF_FAST: lambda connection: event_statistics.fast_statistics(
             connection,
-            event_reader.closed_fast_days(address, _SETTINGS, fast_id, now),
+            event_counts.closed_fast_days(address, _SETTINGS, fast_id, now),
             "UTC",
             fast_id,
             now,
@@ -168,7 +169,7 @@ def _requests(
 
 
 def _listing(filters: Filters, after: Position | None) -> Request:
-    return lambda connection: event_reader.find_events(connection, filters, "UTC", _LIMIT, after)
+    return lambda connection: event_pages.find_events(connection, filters, "UTC", _LIMIT, after)
 
 
 def _answer(name: str, request: Request, address: Address, rounds: int) -> Answer:
@@ -198,10 +199,10 @@ def _plans(request: Request, address: Address) -> list[str]:
 def _stream(address: Address) -> tuple[float, float]:
     """The seconds until the first line of all events is there, and lines a second in all."""
     began = time.perf_counter()
-    batches = event_reader.all_events(address, _SETTINGS, Filters())
+    batches = event_pages.all_events(address, _SETTINGS, Filters())
     ended, lines = [], 0
     for batch in islice(batches, BATCHES):
-        event_reader.as_csv(batch)
+        event_pages.as_csv(batch)
         ended.append(time.perf_counter() - began)
         lines += len(batch)
     return ended[0], lines / ended[-1]

@@ -6,7 +6,6 @@ import argparse
 import json
 import signal
 import sys
-import time
 import zipfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -260,9 +259,7 @@ def _follow(airflow: Airflow, dag_id: str, run_id: str) -> None:
     """Tell of each task as it ends, until the run has; raises AirflowError where it failed."""
     client: Client = airflow.client
     told: set[str] = set()
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while time.monotonic() < deadline:
-        airflow.check_alive()
+    for _ in airflow.looks(DEADLINE_SECONDS, every=0.5):
         state = client.run(dag_id, run_id)["state"]
         for task in client.tasks(dag_id, run_id):
             name = task["task_id"]
@@ -273,7 +270,6 @@ def _follow(airflow: Airflow, dag_id: str, run_id: str) -> None:
             return
         if state == "failed":
             raise AirflowError(f"the run failed\n{client.failures(dag_id, run_id)}")
-        time.sleep(0.5)
     raise AirflowError(f"the run had not ended after {DEADLINE_SECONDS} seconds")
 
 

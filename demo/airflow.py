@@ -30,8 +30,9 @@ HOST = "127.0.0.1"
 USER = "admin"
 SERVICES = ("api-server", "scheduler", "dag-processor", "triggerer")
 FINISHED = frozenset({"success", "failed"})
-# Seconds from one look at a run to the next: the answers cost the tasks their processor.
-_ASK_EVERY = 1.0
+# Seconds from one look to the next; at a run more of them, for the answers cost the tasks their
+# processor.
+_LOOK_EVERY, _ASK_EVERY = 0.25, 1.0
 # Those that this process has started: forgetting one that runs is a warning, and leaves a zombie.
 _children: list[subprocess.Popen[bytes]] = []
 _PASSWORDS, _SECRETS, _RUNNING = "passwords.json", "secrets.json", "running.json"
@@ -283,10 +284,8 @@ class Airflow:
 
     def wait_healthy(self, since: datetime, seconds: float = 120) -> None:
         """Wait until every service has given a sign of life after `since`."""
-        deadline = time.monotonic() + seconds
         waiting = "api-server"
-        while time.monotonic() < deadline:
-            self.check_alive()
+        for _ in self.looks(seconds, _LOOK_EVERY):
             health = self.client.health()
             if health is not None:
                 late = [name for name in self._watched() if not _beat_since(health, name, since)]
@@ -294,7 +293,6 @@ class Airflow:
                     self.client.login(USER, self.password())
                     return
                 waiting = ", ".join(late)
-            time.sleep(0.25)
         raise AirflowError(
             f"Airflow was not healthy after {seconds:.0f} seconds: no sign of {waiting}; "
             f"see {self.folder / 'logs'}"
@@ -308,42 +306,44 @@ class Airflow:
                 end = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
                 raise AirflowError(f"Airflow's {service.name} has ended:\n{end}")
 
-    def wait_for_dag(self, dag_id: str, since: datetime, seconds: float = 90) -> None:
-        """Wait until the DAG has been read from its file after `since`."""
+    def looks(self, seconds: float, every: float) -> Iterator[None]:
+        """One look after the other at what Airflow's API tells, for so many seconds.
+
+        Raises AirflowError where a service has died.
+        """
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             self.check_alive()
+            yield
+            time.sleep(every)
+
+    def wait_for_dag(self, dag_id: str, since: datetime, seconds: float = 90) -> None:
+        """Wait until the DAG has been read from its file after `since`."""
+        for _ in self.looks(seconds, _LOOK_EVERY):
             dag = self.client.dag(dag_id)
             parsed = dag and dag["last_parsed_time"]
             if parsed and datetime.fromisoformat(parsed) >= since:
                 return
             if errors := self.client.import_errors():
                 raise AirflowError("DAG files cannot be read:\n" + "\n".join(errors))
-            time.sleep(0.25)
         raise AirflowError(f"there was no DAG {dag_id} after {seconds:.0f} seconds")
 
     def wait_for_run(self, dag_id: str, run_id: str, seconds: float = 300) -> str:
         """Wait for the end of a run; returns its state, `success` or `failed`."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            self.check_alive()
+        for _ in self.looks(seconds, _ASK_EVERY):
             state = str(self.client.run(dag_id, run_id)["state"])
             if state in FINISHED:
                 return state
-            time.sleep(_ASK_EVERY)
         raise AirflowError(
             f"the run {run_id} of {dag_id} had not ended after {seconds:.0f} seconds"
         )
 
     def wait_for_backfill(self, backfill_id: int, seconds: float = 600) -> list[dict[str, Any]]:
         """Wait for the end of every run of a backfill; returns the runs, in order of their date."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            self.check_alive()
+        for _ in self.looks(seconds, _ASK_EVERY):
             runs = self.client.backfill_runs(backfill_id)
             if runs and all(run["state"] in FINISHED for run in runs):
                 return runs
-            time.sleep(_ASK_EVERY)
         raise AirflowError(f"the backfill {backfill_id} had not ended after {seconds:.0f} seconds")
 
     def _watched(self) -> list[str]:

@@ -45,6 +45,13 @@ class Server:
                 connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
         return self.uri(name)
 
+    def copy_database(self, source: str, name: str) -> str:
+        """Create the database `name` as `source` is, to which nobody is connected; its address."""
+        with psycopg.connect(self.uri("postgres"), autocommit=True) as connection:
+            statement = sql.SQL("create database {} template {}")
+            connection.execute(statement.format(sql.Identifier(name), sql.Identifier(source)))
+        return self.uri(name)
+
     def drop_database(self, name: str) -> None:
         """Drop the database `name`, if it exists, with whatever is connected to it."""
         with psycopg.connect(self.uri("postgres"), autocommit=True) as connection:

@@ -20,6 +20,7 @@ from engagement.app_database import Address
 from engagement.period import Period
 from engagement.settings import Settings
 from tests.command_line import Runner, caller, runner
+from tests.fasts import App
 from tests.publish.helpers import Bucket
 from tests.servers.airflow_api import Server, airflow_api
 from tests.servers.faults import Proxy, proxy
@@ -127,6 +128,14 @@ def empty_uri(database_server: postgres.Server) -> str:
     uri = database_server.create_database("empty")
     app_tables.apply_schema(uri)
     return uri
+
+
+@pytest.fixture(scope="module")
+def module_app(request: pytest.FixtureRequest, database_server: postgres.Server) -> Iterator[App]:
+    """An app without anything in it, of the test file's own."""
+    name = request.module.__name__.rpartition(".")[2]
+    with App.made(database_server.create_database(name)) as app:
+        yield app
 
 
 @pytest.fixture

@@ -27,10 +27,17 @@ from schemathesis.checks import CHECKS, load_all_checks
 
 from demo import app_tables, postgres
 from demo.prepare import READER, grant_roles
-from engagement import event_reader, queries, recent_events
+from engagement import (
+    event_counts,
+    event_pages,
+    event_reader,
+    event_statistics,
+    queries,
+    recent_events,
+)
 from engagement.app_database import Address
 from engagement.errors import TemporaryError, UsageError
-from engagement.event_reader import Event, Filters, Position
+from engagement.event_pages import Event, Filters, Position
 from engagement.period import local_date, parse_timezone
 from engagement.settings import Settings
 from tests.conftest import API_NOW, GOLDEN
@@ -149,10 +156,10 @@ def matching(rows: list[Row], filters: Filters, timezone: str) -> list[Row]:
 
 def pages(
     connection: psycopg.Connection, filters: Filters, timezone: str, limit: int
-) -> Iterator[event_reader.Page]:
+) -> Iterator[event_pages.Page]:
     after = None
     while True:
-        page = event_reader.find_events(connection, filters, timezone, limit, after)
+        page = event_pages.find_events(connection, filters, timezone, limit, after)
         yield page
         if page.next is None:
             return
@@ -177,7 +184,7 @@ ASKED = [
 
 
 @pytest.mark.parametrize("timezone", ["UTC", "America/Los_Angeles"])
-@pytest.mark.parametrize("walk", [event_reader.WALK, 25])
+@pytest.mark.parametrize("walk", [event_pages.WALK, 25])
 @pytest.mark.parametrize("filters", ASKED, ids=str)
 def test_pages_are_the_events_that_match(
     filters: Filters,
@@ -188,7 +195,7 @@ def test_pages_are_the_events_that_match(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Whatever the size of the pages, under ties, and where a page ends before it is full."""
-    monkeypatch.setattr(event_reader, "WALK", walk)
+    monkeypatch.setattr(event_pages, "WALK", walk)
     expected = [row["id"] for row in matching(rows, filters, timezone)]
     for limit in (500, 37):
         found = list(pages(connection, filters, timezone, limit))
@@ -203,9 +210,9 @@ def test_a_page_passes_no_more_than_its_walk(
     connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of two frequent values that never come together there is nothing on it, and it says so."""
-    monkeypatch.setattr(event_reader, "WALK", 20)
+    monkeypatch.setattr(event_pages, "WALK", 20)
     filters = Filters(target_type="hub.devotional", event_type="screen_view")
-    page = event_reader.find_events(connection, filters, "UTC", 10)
+    page = event_pages.find_events(connection, filters, "UTC", 10)
     assert page.events == []
     assert page.next is not None
 
@@ -220,7 +227,7 @@ def test_data_that_is_nested_deeply_is_told(
     plant(uri, at=at, data=nested, title="nested")
     try:
         filters = Filters(start=at.date(), end=at.date())
-        batches = event_reader.all_events(address, settings, filters)
+        batches = event_pages.all_events(address, settings, filters)
         (event,) = [one for batch in batches for one in batch if one.title == "nested"]
         told = [
             client.get(f"{API}/events/{event.id}").json()["data"],
@@ -241,7 +248,7 @@ def test_data_that_is_nested_deeply_is_told(
 
 
 def test_an_event_is_told_as_it_is(connection: psycopg.Connection, rows: list[Row]) -> None:
-    page = event_reader.find_events(connection, Filters(), "UTC", 500)
+    page = event_pages.find_events(connection, Filters(), "UTC", 500)
     unlike = [
         (asdict(one), row)
         for one, row in zip(page.events, rows, strict=False)
@@ -249,7 +256,7 @@ def test_an_event_is_told_as_it_is(connection: psycopg.Connection, rows: list[Ro
     ]
     # Read as a double it would be infinity, which JSON does not know.
     assert {one["data"] for one, _ in unlike} == {"1" + "0" * 400}
-    assert all(event_reader.event(connection, one["id"]) == Event(**one) for one, _ in unlike)
+    assert all(event_pages.event(connection, one["id"]) == Event(**one) for one, _ in unlike)
     assert len(page.events) == 500
 
 
@@ -270,7 +277,7 @@ def test_what_makes_no_sense_is_refused(
     filters: Filters, told: str, connection: psycopg.Connection
 ) -> None:
     with pytest.raises(UsageError, match=told):
-        event_reader.find_events(connection, filters, "UTC", 10)
+        event_pages.find_events(connection, filters, "UTC", 10)
 
 
 def test_a_model_of_several_apps_needs_its_app(
@@ -283,7 +290,7 @@ def test_a_model_of_several_apps_needs_its_app(
                 event_reader.reading(address, settings) as connection,
                 pytest.raises(UsageError, match=r"several: expected one of hub\.fast, other\.fast"),
             ):
-                event_reader.find_events(connection, Filters(target_type="fast"), "UTC", 10)
+                event_pages.find_events(connection, Filters(target_type="fast"), "UTC", 10)
         finally:
             owner.execute("delete from django_content_type where app_label = 'other'")
 
@@ -330,10 +337,10 @@ def test_csv_is_the_same_events(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """However many batches they come in."""
-    monkeypatch.setattr(event_reader, "_BATCH", batch)
-    monkeypatch.setattr(event_reader, "WALK", 2 * batch)
-    batches = event_reader.all_events(address, settings, filters)
-    text = event_reader.CSV_HEADER + "".join(map(event_reader.as_csv, batches))
+    monkeypatch.setattr(event_pages, "_BATCH", batch)
+    monkeypatch.setattr(event_pages, "WALK", 2 * batch)
+    batches = event_pages.all_events(address, settings, filters)
+    text = event_pages.CSV_HEADER + "".join(map(event_pages.as_csv, batches))
     told = list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
     listed = [one for page in pages(connection, filters, "UTC", 500) for one in page.events]
     assert len(told) == len(listed)
@@ -356,8 +363,8 @@ def test_all_events_begin_where_they_began(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What happens meanwhile is not told, and nothing is told twice or left out for it."""
-    monkeypatch.setattr(event_reader, "_BATCH", 100)
-    batches = event_reader.all_events(address, settings, Filters())
+    monkeypatch.setattr(event_pages, "_BATCH", 100)
+    batches = event_pages.all_events(address, settings, Filters())
     told = [one.id for one in next(batches)]
     newest = rows[0]["timestamp"]
     try:
@@ -373,9 +380,9 @@ def test_all_events_begin_where_they_began(
 def test_each_batch_has_its_own_time(
     uri: str, address: Address, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(event_reader, "_BATCH", 100)
+    monkeypatch.setattr(event_pages, "_BATCH", 100)
     quick = settings.model_copy(update={"api_timeout_seconds": 1})
-    batches = event_reader.all_events(address, quick, Filters())
+    batches = event_pages.all_events(address, quick, Filters())
     assert len(next(batches)) == 100
     with psycopg.connect(uri) as owner:
         owner.execute("lock table events_event in access exclusive mode")
@@ -394,7 +401,7 @@ def test_a_cell_is_as_in_the_datasets(tmp_path: Path) -> None:
             " (format csv, header false, nullstr '')"
         )
     ours = [
-        event_reader.as_csv([Event(1, NOW, "t", None, None, None, text, "", 1)]) for text in texts
+        event_pages.as_csv([Event(1, NOW, "t", None, None, None, text, "", 1)]) for text in texts
     ]
     expected = (tmp_path / "texts.csv").read_bytes().decode()
     begin, end = "1,2026-01-05T12:34:56.789012Z,t,,,,", ',"",1\n'
@@ -461,12 +468,12 @@ def test_statistics_are_a_plain_count(
 ) -> None:
     """Whatever was counted before, and however long ago."""
     settings = settings.model_copy(update={"timezone": timezone})
-    event_reader.forget_closed_days()
-    event_reader.closed_days(address, settings, now - age)
-    monday = event_reader.closed_days(address, settings, now - age)
+    event_counts.forget_closed_days()
+    event_counts.closed_days(address, settings, now - age)
+    monday = event_counts.closed_days(address, settings, now - age)
     with event_reader.reading(address, settings) as connection:
-        found = event_reader.statistics(connection, monday, timezone, now)
-        types = event_reader.event_types(connection, monday)
+        found = event_statistics.statistics(connection, monday, timezone, now)
+        types = event_statistics.event_types(connection, monday)
     told = asdict(found)
     expected = plain_statistics(rows, now, timezone)
     assert {name: told[name] for name in expected} == expected
@@ -508,8 +515,8 @@ def test_recent_milestones_name_nobody(
     settings: Settings,
 ) -> None:
     settings = settings.model_copy(update={"timezone": timezone})
-    closed = event_reader.closed_days(address, settings, NOW)
-    recent = event_reader.statistics(connection, closed, timezone, NOW).recent_milestones
+    closed = event_counts.closed_days(address, settings, NOW)
+    recent = event_statistics.statistics(connection, closed, timezone, NOW).recent_milestones
     zone = parse_timezone(timezone)
     today = local_date(NOW, zone)
     counts = Counter(
@@ -546,10 +553,10 @@ def test_statistics_of_a_fast(
     zone = parse_timezone(timezone)
     own = [row for row in rows if (row["target_type"], row["target_id"]) == ("hub.fast", fast_id)]
     days = Counter((local_date(row["timestamp"], zone), row["event_type"]) for row in own)
-    event_reader.forget_closed_days()
-    event_reader.closed_fast_days(address, settings, fast_id, NOW - age)
-    closed = event_reader.closed_fast_days(address, settings, fast_id, NOW)
-    found = event_reader.fast_statistics(connection, closed, timezone, fast_id, NOW)
+    event_counts.forget_closed_days()
+    event_counts.closed_fast_days(address, settings, fast_id, NOW - age)
+    closed = event_counts.closed_fast_days(address, settings, fast_id, NOW)
+    found = event_statistics.fast_statistics(connection, closed, timezone, fast_id, NOW)
     assert found is not None
     assert found.counted_at == NOW - age
     joins, leaves = (
@@ -572,14 +579,14 @@ def test_statistics_of_a_fast(
     assert told == {day: counts for day, counts in expected.items() if any(counts)}
     milestones = [one for one in own if one["event_type"] == "fast_participant_milestone"]
     assert len(found.milestones) == len(milestones)
-    closed = event_reader.closed_fast_days(address, settings, 999_999, NOW)
-    assert event_reader.fast_statistics(connection, closed, "UTC", 999_999, NOW) is None
+    closed = event_counts.closed_fast_days(address, settings, 999_999, NOW)
+    assert event_statistics.fast_statistics(connection, closed, "UTC", 999_999, NOW) is None
 
 
 def test_statistics_of_a_user(connection: psycopg.Connection, rows: list[Row]) -> None:
     for user_id in (1, 2, 50):
         own = [row for row in rows if row["user_id"] == user_id]
-        found = event_reader.user_statistics(connection, user_id, NOW)
+        found = event_statistics.user_statistics(connection, user_id, NOW)
         assert found is not None
         expected = plain_statistics(own, NOW, "UTC")
         windows = ("total", "last_24_hours", "last_7_days", "last_30_days")
@@ -592,23 +599,23 @@ def test_statistics_of_a_user(connection: psycopg.Connection, rows: list[Row]) -
             row["event_type"] for row in own
         )
         assert found.milestones == sorted(found.milestones, key=lambda one: one.reached_at)[::-1]
-    assert event_reader.user_statistics(connection, 999_999, NOW) is None
+    assert event_statistics.user_statistics(connection, 999_999, NOW) is None
 
 
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """The names of the threads that count the closed days, in the order in which they begin."""
     threads: list[str] = []
-    count = event_reader._count_closed_days
+    count = event_counts._count_closed_days
 
-    def watched(*arguments: Any) -> event_reader.ClosedDays:
+    def watched(*arguments: Any) -> event_counts.ClosedDays:
         threads.append(threading.current_thread().name)
         return count(*arguments)
 
-    monkeypatch.setattr(event_reader, "_count_closed_days", watched)
-    event_reader.forget_closed_days()
+    monkeypatch.setattr(event_counts, "_count_closed_days", watched)
+    event_counts.forget_closed_days()
     yield threads
-    event_reader.forget_closed_days()
+    event_counts.forget_closed_days()
 
 
 def wait_for(what: Callable[[], bool]) -> None:
@@ -623,7 +630,7 @@ def test_closed_days_are_counted_once_an_hour(
 ) -> None:
     """By one of those who ask at the same time; anew while nobody waits, within three days."""
     asking = [
-        threading.Thread(target=event_reader.closed_days, args=(address, settings, NOW))
+        threading.Thread(target=event_counts.closed_days, args=(address, settings, NOW))
         for _ in range(4)
     ]
     for thread in asking:
@@ -631,14 +638,14 @@ def test_closed_days_are_counted_once_an_hour(
     for thread in asking:
         thread.join()
     assert len(counted) == 1
-    assert event_reader.closed_days(address, settings, NOW + HOUR).counted_at == NOW
+    assert event_counts.closed_days(address, settings, NOW + HOUR).counted_at == NOW
     assert len(counted) == 1
     late = NOW + HOUR + timedelta.resolution
-    assert event_reader.closed_days(address, settings, late).counted_at == NOW
-    wait_for(lambda: event_reader.closed_days(address, settings, late).counted_at == late)
+    assert event_counts.closed_days(address, settings, late).counted_at == NOW
+    wait_for(lambda: event_counts.closed_days(address, settings, late).counted_at == late)
     assert counted[1:] == ["engagement-count"]
     days_later = late + timedelta(days=3, microseconds=1)
-    assert event_reader.closed_days(address, settings, days_later).counted_at == days_later
+    assert event_counts.closed_days(address, settings, days_later).counted_at == days_later
     assert counted[2:] == ["MainThread"]
 
 
@@ -646,9 +653,9 @@ def test_what_was_deleted_is_gone_after_an_hour(
     counted: list[str], uri: str, address: Address, settings: Settings
 ) -> None:
     def total(now: datetime) -> int:
-        closed = event_reader.closed_days(address, settings, now)
+        closed = event_counts.closed_days(address, settings, now)
         with event_reader.reading(address, settings) as connection:
-            return event_reader.statistics(connection, closed, "UTC", now).total
+            return event_statistics.statistics(connection, closed, "UTC", now).total
 
     before = total(NOW)
     old = datetime(2025, 12, 20, tzinfo=UTC)
@@ -673,18 +680,18 @@ def test_a_count_that_fails_keeps_the_one_before(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    event_reader.closed_days(address, settings, NOW)
+    event_counts.closed_days(address, settings, NOW)
 
-    def fail(*arguments: Any) -> event_reader.ClosedDays:
+    def fail(*arguments: Any) -> event_counts.ClosedDays:
         raise TemporaryError("the app's database is away")
 
     late = NOW + 2 * HOUR
     with monkeypatch.context() as patched:
-        patched.setattr(event_reader, "_count_closed_days", fail)
-        event_reader.closed_days(address, settings, late)
+        patched.setattr(event_counts, "_count_closed_days", fail)
+        event_counts.closed_days(address, settings, late)
         wait_for(lambda: "not counted anew: the app's database is away" in caplog.text)
-        assert event_reader.closed_days(address, settings, late).counted_at == NOW
-    wait_for(lambda: event_reader.closed_days(address, settings, late).counted_at == late)
+        assert event_counts.closed_days(address, settings, late).counted_at == NOW
+    wait_for(lambda: event_counts.closed_days(address, settings, late).counted_at == late)
 
 
 def test_the_newest_fasts_are_counted_before_anybody_asks(
@@ -693,20 +700,20 @@ def test_the_newest_fasts_are_counted_before_anybody_asks(
     with psycopg.connect(uri) as owner:
         rows = owner.execute("select id from hub_fast order by id desc limit 3").fetchall()
     *newest, older = (number for (number,) in rows)
-    monkeypatch.setattr(event_reader, "_FASTS_AHEAD", len(newest))
-    event_reader.forget_closed_days()
-    event_reader.count_ahead(address, settings, NOW)
+    monkeypatch.setattr(event_counts, "_FASTS_AHEAD", len(newest))
+    event_counts.forget_closed_days()
+    event_counts.count_ahead(address, settings, NOW)
 
     def fail(*arguments: Any) -> NoReturn:
         raise TemporaryError("somebody would wait")
 
     for count in ("_count_closed_days", "_count_closed_fast_days"):
-        monkeypatch.setattr(event_reader, count, fail)
-    assert event_reader.closed_days(address, settings, NOW).counted_at == NOW
+        monkeypatch.setattr(event_counts, count, fail)
+    assert event_counts.closed_days(address, settings, NOW).counted_at == NOW
     for fast_id in newest:
-        assert event_reader.closed_fast_days(address, settings, fast_id, NOW).counted_at == NOW
+        assert event_counts.closed_fast_days(address, settings, fast_id, NOW).counted_at == NOW
     with pytest.raises(TemporaryError, match="somebody would wait"):
-        event_reader.closed_fast_days(address, settings, older, NOW)
+        event_counts.closed_fast_days(address, settings, older, NOW)
 
 
 def test_a_query_of_the_api_is_cut_off(address: Address, settings: Settings) -> None:

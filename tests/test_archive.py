@@ -213,9 +213,7 @@ def strange(
     database_server: postgres.Server, golden_uri: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[report.Snapshot, Archive]]:
     """The CSV report of a copy of the golden database with texts that are hard to write as CSV."""
-    with psycopg.connect(database_server.uri("postgres"), autocommit=True) as connection:
-        connection.execute("create database strange template golden")
-    uri = database_server.uri("strange")
+    uri = database_server.copy_database("golden", "strange")
     with psycopg.connect(uri) as connection:
         connection.execute("delete from events_useractivityfeed")
         texts = [*FORMULAS, "", "two\nlines", 'a "quoted", text', "NULL", " padded ", "Պահք"]

@@ -67,9 +67,7 @@ update events_useractivityfeed set activity_type = 'u@canary-type.example' where
 
 @pytest.fixture(scope="module")
 def planted_uri(database_server: postgres.Server, golden_uri: str) -> Iterator[str]:
-    with psycopg.connect(database_server.uri("postgres"), autocommit=True) as connection:
-        connection.execute("create database planted template golden")
-    uri = database_server.uri("planted")
+    uri = database_server.copy_database("golden", "planted")
     with psycopg.connect(uri) as connection:
         connection.execute(PLANTED)
     yield uri
@@ -219,9 +217,7 @@ def test_secrets_are_nowhere(made: Made) -> None:
 def test_broken_data_stops_the_report_and_is_told_without_its_values(
     planted_uri: str, database_server: postgres.Server, tmp_path: Path
 ) -> None:
-    with psycopg.connect(database_server.uri("postgres"), autocommit=True) as connection:
-        connection.execute("create database broken template planted")
-    uri = database_server.uri("broken")
+    uri = database_server.copy_database("planted", "broken")
     try:
         with psycopg.connect(uri) as connection:
             connection.execute("set session_replication_role = replica")

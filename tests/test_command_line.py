@@ -348,9 +348,7 @@ def test_missing_database(database_server: postgres.Server, called: Runner) -> N
 
 @pytest.fixture
 def copied_uri(database_server: postgres.Server, golden_uri: str) -> Iterator[str]:
-    with psycopg.connect(database_server.uri("postgres"), autocommit=True) as connection:
-        connection.execute("create database copied template golden")
-    yield database_server.uri("copied")
+    yield database_server.copy_database("golden", "copied")
     database_server.drop_database("copied")
 
 

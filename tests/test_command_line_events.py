@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from demo import postgres
 from tests.command_line import SECRET, Runner, caller, runner
 from tests.fasts import App, days_from
 
 VARIABLE = "AIRFLOW_CONN_APP_DB_EVENTS"
 FIRST = date(2026, 3, 2)
 AT = ("--at", "2026-03-07T00:00:00Z")
-
-
-@pytest.fixture(scope="module")
-def module_app(database_server: postgres.Server) -> Iterator[App]:
-    with App.made(database_server.create_database("command_line_events")) as app:
-        yield app
 
 
 @pytest.fixture

@@ -89,9 +89,7 @@ def uploads(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Uploads:
     """Each run pays for the imports of the checks and of S3, so that four of them tell it all."""
-    with psycopg.connect(database_server.uri("postgres"), autocommit=True) as connection_:
-        connection_.execute("create database purged template golden")
-    purged = database_server.uri("purged")
+    purged = database_server.copy_database("golden", "purged")
     with psycopg.connect(purged) as connection_:
         connection_.execute(
             "delete from events_useractivityfeed where id = (select max(id) from "

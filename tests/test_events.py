@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
@@ -12,7 +11,6 @@ from typing import Any
 import psycopg
 import pytest
 
-from demo import postgres
 from engagement import events
 from engagement.app_database import Address
 from engagement.errors import EngagementError, TemporaryError, UsageError
@@ -29,12 +27,6 @@ LAST = date(2026, 3, 6)
 OVER = datetime(2026, 3, 7, tzinfo=UTC)
 KINDS = tuple(map(str, Kind))
 FOR_ALL = ("fast_beginnings", "fast_endings", "devotionals_available", "participant_milestones")
-
-
-@pytest.fixture(scope="module")
-def module_app(database_server: postgres.Server) -> Iterator[App]:
-    with App.made(database_server.create_database("events")) as app:
-        yield app
 
 
 @pytest.fixture

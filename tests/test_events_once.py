@@ -6,13 +6,11 @@ import multiprocessing
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from demo import postgres
 from engagement import events
 from engagement.event_kinds import Kind
 from engagement.settings import Settings
@@ -31,12 +29,6 @@ LIFECYCLE_CODES = ("fast_beginning", "fast_ending", "devotional_available")
 OUR_CONNECTIONS = (
     "select pid from pg_stat_activity where application_name like 'engagement-events%'"
 )
-
-
-@pytest.fixture(scope="module")
-def module_app(database_server: postgres.Server) -> Iterator[App]:
-    with App.made(database_server.create_database("events_once")) as app:
-        yield app
 
 
 @pytest.fixture

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import pytest
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from demo import postgres
 from tests.fasts import CHURCHES, JOIN, LEAVE, LONG_AGO, App, day_id
 
 DAY = timedelta(days=1)
@@ -309,12 +307,6 @@ def fill(world: World, app: App) -> None:
         app.fast(fast, sorted(world.days[fast]), name=name)
     for one in world.devotionals:
         app.devotional(one.id, one.fast, one.day, order=one.order, language_code=one.language)
-
-
-@pytest.fixture(scope="module")
-def module_app(database_server: postgres.Server) -> Iterator[App]:
-    with App.made(database_server.create_database("events_property")) as app:
-        yield app
 
 
 def as_read(world: World) -> tuple[object, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -13,7 +12,6 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from demo import postgres
 from engagement import events
 from engagement.app_database import Address
 from engagement.errors import EngagementError
@@ -24,12 +22,6 @@ from tests.fasts import JOIN, LEAVE, App
 AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 NONE = Disagreements(never_recorded=0, gone=0, doubled=0)
-
-
-@pytest.fixture(scope="module")
-def module_app(database_server: postgres.Server) -> Iterator[App]:
-    with App.made(database_server.create_database("reconcile")) as app:
-        yield app
 
 
 @pytest.fixture

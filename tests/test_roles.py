@@ -12,11 +12,11 @@ from upath import UPath
 
 from demo import app_tables, postgres
 from demo.prepare import READER, WRITER, grant_roles
-from engagement import event_reader, events, report
+from engagement import event_counts, event_pages, event_reader, event_statistics, events, report
 from engagement.app_database import EVENTS_CONNECTION_ID, Address
 from engagement.errors import ConfigurationError
 from engagement.event_kinds import Kind
-from engagement.event_reader import Filters
+from engagement.event_pages import Filters
 from engagement.settings import Settings
 from engagement.staging import StagingArea
 from tests.conftest import GOLDEN, GOLDEN_REPORTS
@@ -49,15 +49,15 @@ def test_reader_extracts(uri_of: UriOf, settings: Settings, tmp_path: UPath) -> 
 
 def test_reader_answers_the_api(uri_of: UriOf, settings: Settings) -> None:
     address = Address.parse(uri_of(READER))
-    event_reader.count_ahead(address, settings, NOW)
-    closed = event_reader.closed_days(address, settings, NOW)
-    of_fast = event_reader.closed_fast_days(address, settings, 2, NOW)
+    event_counts.count_ahead(address, settings, NOW)
+    closed = event_counts.closed_days(address, settings, NOW)
+    of_fast = event_counts.closed_fast_days(address, settings, 2, NOW)
     with event_reader.reading(address, settings) as connection:
-        assert event_reader.find_events(connection, Filters(), "UTC", 10).events
-        assert event_reader.event_types(connection, closed).event_types
-        assert event_reader.statistics(connection, closed, "UTC", NOW).recent_milestones.users
-        assert event_reader.user_statistics(connection, 1, NOW)
-        assert event_reader.fast_statistics(connection, of_fast, "UTC", 2, NOW)
+        assert event_pages.find_events(connection, Filters(), "UTC", 10).events
+        assert event_statistics.event_types(connection, closed).event_types
+        assert event_statistics.statistics(connection, closed, "UTC", NOW).recent_milestones.users
+        assert event_statistics.user_statistics(connection, 1, NOW)
+        assert event_statistics.fast_statistics(connection, of_fast, "UTC", 2, NOW)
 
 
 def test_writer_writes_and_reconciles(uri_of: UriOf, settings: Settings) -> None:

@@ -31,19 +31,11 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
-from engagement import event_reader
+from engagement import event_counts, event_pages, event_reader, event_statistics
 from engagement.app_database import CONNECTION_ID, Address
 from engagement.errors import ConfigurationError, EngagementError, UsageError, one_line
-from engagement.event_reader import (
-    Event,
-    EventTypes,
-    FastStatistics,
-    Filters,
-    Page,
-    Position,
-    Statistics,
-    UserStatistics,
-)
+from engagement.event_pages import Event, Filters, Page, Position
+from engagement.event_statistics import EventTypes, FastStatistics, Statistics, UserStatistics
 from engagement.period import parse_date
 from engagement.rim.common import app_database
 from engagement.rim.names import FAST_EVENTS
@@ -130,7 +122,7 @@ class _AskedOfAll(_Asked):
 
 class _AskedPage(BaseModel):
     limit: Annotated[int, _Digits] = Field(
-        100, ge=1, le=event_reader.MAX_PAGE, description="Events on the page, at most."
+        100, ge=1, le=event_pages.MAX_PAGE, description="Events on the page, at most."
     )
     cursor: str | _Absent = Field(
         None, max_length=100, description="The `next` of the page before."
@@ -220,7 +212,7 @@ def list_events(asked: Annotated[_PageOfAll, Query()]) -> Page:
     """
     filters, after = asked.filters(asked.user_id), asked.after
     with _reading() as source:
-        return event_reader.find_events(
+        return event_pages.find_events(
             source.connection, filters, source.timezone, asked.limit, after
         )
 
@@ -246,10 +238,10 @@ def all_events_as_csv(asked: Annotated[_AskedOfAll, Query()]) -> StreamingRespon
     """
     settings = load()
     filters = asked.filters(asked.user_id)
-    batches = event_reader.all_events(app_database(CONNECTION_ID), settings, filters)
+    batches = event_pages.all_events(app_database(CONNECTION_ID), settings, filters)
     # What can be wrong is wrong before the answer begins.
-    first = event_reader.CSV_HEADER + event_reader.as_csv(next(batches))
-    return _CsvResponse(chain([first], map(event_reader.as_csv, batches)))
+    first = event_pages.CSV_HEADER + event_pages.as_csv(next(batches))
+    return _CsvResponse(chain([first], map(event_pages.as_csv, batches)))
 
 
 class _CsvResponse(StreamingResponse):
@@ -280,7 +272,7 @@ class _CsvResponse(StreamingResponse):
 def one_event(event_id: _EventId) -> Event:
     """The event of an id."""
     with _reading() as source:
-        found = event_reader.event(source.connection, event_id)
+        found = event_pages.event(source.connection, event_id)
     if found is None:
         raise _none("event", event_id)
     return found
@@ -296,16 +288,16 @@ def list_events_of_user(user_id: _UserId, asked: Annotated[_PageOfUser, Query()]
     """The user's events that match every filter, newest first, page by page."""
     filters, after = asked.filters(user_id), asked.after
     with _reading() as source:
-        if not event_reader.has_user(source.connection, user_id):
+        if not event_statistics.has_user(source.connection, user_id):
             raise _none("user", user_id)
-        return event_reader.find_events(
+        return event_pages.find_events(
             source.connection, filters, source.timezone, asked.limit, after
         )
 
 
-def _closed_days(now: datetime) -> event_reader.ClosedDays:
+def _closed_days(now: datetime) -> event_counts.ClosedDays:
     """Counted before a connection is taken, which would idle meanwhile."""
-    return event_reader.closed_days(app_database(CONNECTION_ID), load(), now)
+    return event_counts.closed_days(app_database(CONNECTION_ID), load(), now)
 
 
 @router.get("/event-types", summary="Event types", dependencies=[MAY_READ, _NO_QUERY])
@@ -313,7 +305,7 @@ def list_event_types(now: _Now) -> EventTypes:
     """Every event type, with the number of its events."""
     closed = _closed_days(now)
     with _reading() as source:
-        return event_reader.event_types(source.connection, closed)
+        return event_statistics.event_types(source.connection, closed)
 
 
 @router.get("/stats", summary="Statistics of all events", dependencies=[MAY_READ, _NO_QUERY])
@@ -325,7 +317,7 @@ def statistics(now: _Now) -> Statistics:
     """
     closed = _closed_days(now)
     with _reading() as source:
-        return event_reader.statistics(source.connection, closed, source.timezone, now)
+        return event_statistics.statistics(source.connection, closed, source.timezone, now)
 
 
 @router.get(
@@ -337,7 +329,7 @@ def statistics(now: _Now) -> Statistics:
 def statistics_of_user(user_id: _UserId, now: _Now) -> UserStatistics:
     """The user's events by time and type, and the milestones."""
     with _reading() as source:
-        found = event_reader.user_statistics(source.connection, user_id, now)
+        found = event_statistics.user_statistics(source.connection, user_id, now)
     if found is None:
         raise _none("user", user_id)
     return found
@@ -351,9 +343,9 @@ def statistics_of_user(user_id: _UserId, now: _Now) -> UserStatistics:
 )
 def statistics_of_fast(fast_id: _FastId, now: _Now) -> FastStatistics:
     """Who takes part, by number, joins and leaves by day, and the milestones."""
-    closed = event_reader.closed_fast_days(app_database(CONNECTION_ID), load(), fast_id, now)
+    closed = event_counts.closed_fast_days(app_database(CONNECTION_ID), load(), fast_id, now)
     with _reading() as source:
-        found = event_reader.fast_statistics(
+        found = event_statistics.fast_statistics(
             source.connection, closed, source.timezone, fast_id, now
         )
     if found is None:
@@ -372,7 +364,7 @@ def check_milestones(
 ) -> MilestoneRun:
     """Starts a run of `fast_events` for this fast alone; it writes whatever is due of it."""
     with _reading() as source:
-        if not event_reader.has_fast(source.connection, fast_id):
+        if not event_statistics.has_fast(source.connection, fast_id):
             raise _none("fast", fast_id)
     body = TriggerDAGRunPostBody(logical_date=None, conf={"fast_ids": [fast_id]})
     try:
@@ -395,12 +387,12 @@ def _dag_bag() -> Any:
 
 def warm() -> None:
     """Counts what takes longer than anybody waits; what fails is logged."""
-    _count(event_reader.count_ahead)
+    _count(event_counts.count_ahead)
 
 
 def renew() -> None:
     """Counts the closed days anew where they were counted long ago, for whoever asks next."""
-    _count(event_reader.closed_days)
+    _count(event_counts.closed_days)
 
 
 def _count(count: Callable[[Address, Settings, datetime], object]) -> None:
