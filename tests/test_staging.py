@@ -17,6 +17,7 @@ from threading import Barrier
 from typing import Any, Protocol, cast
 
 import pytest
+from botocore.exceptions import ClientError
 from pyarrow import parquet
 from upath import UPath
 
@@ -29,6 +30,7 @@ from engagement.extract import TABLES
 from engagement.period import Cadence, Period
 from engagement.publish import Archive
 from engagement.quality import QualityResult
+from engagement.s3_errors import S3Errors
 from engagement.settings import Settings
 from engagement.staging import StagingArea
 from tests.publish.helpers import Bucket
@@ -586,6 +588,18 @@ def test_no_bucket_is_made(
         report.take_snapshot(golden_address, week, StagingArea(path), "dag", settings)
     buckets = moto_server.client().list_buckets()["Buckets"]
     assert "no-such-bucket" not in {bucket["Name"] for bucket in buckets}
+
+
+def test_a_key_that_is_refused_is_that_of_the_bucket() -> None:
+    """No setting names a key for the staging area."""
+    errors = S3Errors("staging", "ENGAGEMENT_STAGING", "https://s3.example.org", "the connection x")
+    answer: Any = {"Error": {"Code": "KMS.DisabledException"}}
+    with (
+        pytest.raises(ConfigurationError, match="correct the rights on that key") as caught,
+        errors.during("write"),
+    ):
+        raise ClientError(answer, "PutObject")
+    assert "ENGAGEMENT_S3" not in str(caught.value)
 
 
 ATTEMPTS = {
