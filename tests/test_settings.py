@@ -94,14 +94,22 @@ def test_a_wrong_setting_is_named(
 
 
 @pytest.mark.parametrize(
-    ("name", "meant"), [("TIMZONE", "TIMEZONE"), ("S3_ENCRYPT", "S3_ENCRYPTION"), ("X", "")]
+    ("name", "meant"),
+    [("TIMZONE", "TIMEZONE"), ("S3_ENCRYPT", "S3_ENCRYPTION"), ("DESTINATIONS", "DESTINATION")],
 )
-def test_a_variable_that_is_no_setting_is_named(
+def test_a_misspelt_setting_is_named(
     name: str, meant: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(f"ENGAGEMENT_{name}", "UTC")
-    [problem] = _problems()
-    assert problem.startswith(f"ENGAGEMENT_{name} is no setting: expected ENGAGEMENT_{meant}")
+    assert _problems() == [f"ENGAGEMENT_{name} is no setting: expected ENGAGEMENT_{meant}"]
+
+
+@pytest.mark.parametrize("name", ["SERVICE_HOST", "API_PORT", "S3_SERVICE_PORT", "X"])
+def test_what_a_cluster_sets_for_its_services_is_no_matter(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"ENGAGEMENT_{name}", "tcp://10.0.0.1:80")
+    assert load() == Settings()
 
 
 def test_every_setting_that_can_be_wrong_is_tried() -> None:

@@ -25,6 +25,7 @@ MAX_PRESIGN_SECONDS = 604_800
 _PREFIX = "ENGAGEMENT_"
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 _HOUR, _DAY = 3600, 86_400
+_ALIKE = 0.8
 
 
 def _timezone(name: str) -> str:
@@ -228,9 +229,9 @@ class Settings(BaseSettings):
 def load() -> Settings:
     """The settings of this process; raises ConfigurationError that names every wrong variable."""
     problems = [
-        f"{name} is no setting: expected {_nearest(name)}, or nothing"
+        f"{name} is no setting: expected {_PREFIX}{meant}"
         for name in sorted(os.environ)
-        if name.startswith(_PREFIX) and name.removeprefix(_PREFIX) not in _names()
+        if name.startswith(_PREFIX) and (meant := _misspelt(name.removeprefix(_PREFIX)))
     ]
     try:
         settings = Settings()
@@ -253,10 +254,11 @@ def load() -> Settings:
     return settings
 
 
-def _names() -> list[str]:
-    return [name.upper() for name in Settings.model_fields]
+def _misspelt(name: str) -> str | None:
+    """The setting that a name is like without being it.
 
-
-def _nearest(name: str) -> str:
-    (found,) = get_close_matches(name.removeprefix(_PREFIX), _names(), 1, cutoff=0)
-    return f"{_PREFIX}{found}"
+    Others of the same beginning are somebody else's: a cluster sets some for its services.
+    """
+    settings = [name.upper() for name in Settings.model_fields]
+    alike = get_close_matches(name, settings, 1, cutoff=_ALIKE)
+    return alike[0] if alike and name not in settings else None

@@ -1,9 +1,7 @@
--- Grain: one row. Events `devotional_viewed` of the period; anonymous ones count in the
--- total alone.
+-- Grain: one row. The usage of `devotional_viewed`, zeros where it does not occur.
 select
-    coalesce(sum(events), 0) as total_views,
-    count(user_id) as unique_users,
-    rounded(coalesce(sum(case when user_id is not null then events end), 0), count(user_id))
-        as avg_per_user
-from user_events
+    coalesce(max(total), 0) as total_views,
+    coalesce(max(unique_users), 0) as unique_users,
+    coalesce(max(avg_per_user), 0.0) as avg_per_user
+from usage
 where code = 'devotional_viewed'
