@@ -260,9 +260,11 @@ def _sweep(output: Path, keep_days: int) -> None:
     """Removes what runs that were killed long ago have left: their tables hold personal data."""
     oldest = time.time() - timedelta(days=keep_days).total_seconds()
     for left in output.glob(f"{_UNFINISHED}*"):
-        if left.stat().st_mtime < oldest:
-            shutil.rmtree(left)
-            log.info("removed what an old run has left: %s", left)
+        # Another run may be removing it.
+        with suppress(FileNotFoundError):
+            if left.stat().st_mtime < oldest:
+                shutil.rmtree(left)
+                log.info("removed what an old run has left: %s", left)
 
 
 def _names(options: argparse.Namespace, period: Period, file_format: Format) -> list[str]:
