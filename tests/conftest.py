@@ -31,7 +31,6 @@ from tests.servers.swift import swift
 GOLDEN = Path(__file__).parent / "golden"
 API_NOW = datetime(2026, 1, 5, 12, 34, 56, 789012, tzinfo=UTC)
 """What the API takes for the instant of every request."""
-_LONGEST = "tests/test_end_to_end.py"
 # Files that share a server which takes its time to start, by the server.
 _SHARED = {
     "tests/test_api.py": "api_server",
@@ -42,6 +41,20 @@ _SHARED = {
     "tests/publish/test_publish_s3.py": "swift",
     "tests/test_command_line_upload.py": "swift",
 }
+# What takes longest comes first: begun last, it would keep one process while others idle.
+_LONGEST_FIRST = (
+    "tests/test_end_to_end.py",
+    *_SHARED,
+    "tests/test_canary.py",
+    "tests/test_command_line.py",
+    "tests/test_quality.py",
+    "tests/test_page.py",
+    "tests/test_spells.py",
+    "tests/test_staging.py",
+    "tests/test_golden.py",
+    "tests/test_archive.py",
+    "tests/test_period.py",
+)
 
 
 class _Files(LoadFileScheduling):  # type: ignore[misc]
@@ -64,14 +77,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileSche
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest comes first: begun last, it would keep one process while others idle."""
-    order = [_LONGEST, *_SHARED]
-
-    def place(item: pytest.Item) -> int:
-        file = item.nodeid.partition("::")[0]
-        return order.index(file) if file in order else len(order)
-
-    items.sort(key=place)
+    """The order of files in which they are handed out."""
+    places = {file: place for place, file in enumerate(_LONGEST_FIRST)}
+    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
 
 
 @dataclass(frozen=True, slots=True)
