@@ -17,7 +17,7 @@ WRONG = [
     ("DESTINATION", "ftp://server/reports", ("'ftp://server/reports'", "s3://bucket/base")),
     ("DESTINATION", "s3://", ("'s3://'", "no bucket", "s3://bucket/base")),
     ("DESTINATION", "s3:///base", ("'s3:///base'", "no bucket", "s3://bucket/base")),
-    ("DESTINATION", "s3:/bucket", ("'s3:/bucket'", "neither", "s3://bucket/base")),
+    ("DESTINATION", "s3:/bucket", ("s3:...", "neither", "s3://bucket/base")),
     ("DESTINATION", "reports\n", ("'reports\\n'", "control", "expected a path")),
     ("DESTINATION", "s3://bucket/a/../b", ("'a/../b'", "'..'", "expected")),
     ("DESTINATION", "s3://bucket//b", ("'/b'", "slash", "expected")),
@@ -146,6 +146,16 @@ def test_a_login_in_the_destination_is_not_told(
     ]
     assert "ENGAGEMENT_S3_CONNECTION" in problems[0]
     assert SECRET not in " ".join(problems)
+
+
+@pytest.mark.parametrize(
+    "address", [f"s3:key:{SECRET}@bucket", f"s3:/key:{SECRET}@bucket", f"https:{SECRET}@server"]
+)
+def test_nor_is_one_in_what_is_no_address(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENGAGEMENT_DESTINATION", address)
+    [problem] = _problems()
+    assert "is neither a folder nor an s3:// address" in problem
+    assert SECRET not in problem
 
 
 @pytest.mark.parametrize(

@@ -54,11 +54,17 @@ def check_prefix(prefix: str) -> str:
 
 def _destination(address: str) -> str:
     """A folder, or an S3 address without credentials; raises ValueError."""
-    scheme, _, rest = address.partition("://")
     if not _ADDRESS.match(address):
         if not address.isprintable():
             raise ValueError(f"destination {address!r} holds a control character: expected a path")
         return address
+    scheme, separator, rest = address.partition("://")
+    if not separator:
+        # What follows may be a secret: it is not told.
+        raise ValueError(
+            f"destination {scheme.partition(':')[0]}:... is neither a folder nor an s3:// address: "
+            "expected a path, s3://bucket or s3://bucket/base"
+        )
     bucket, _, base = rest.partition("/")
     if "@" in bucket or ":" in bucket:
         # It may be a secret, cut off at its first slash: it is not told.
