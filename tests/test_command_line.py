@@ -369,6 +369,7 @@ def test_a_folder_in_the_place_of_a_file(
     (output / name).mkdir(parents=True)
     run = called(*QUICK, *options, "--output-dir", str(output))
     assert_failed(run, 1, str(output), name, "expected a file")
+    assert "extracted" not in run.err
     assert names(output) == {name}
 
 

@@ -347,6 +347,13 @@ def test_a_list_that_does_not_exist_is_not_found(world: World, query: str) -> No
     assert world.get(f"/engagement/?{query}").status_code == 404
 
 
+def test_a_page_that_does_not_exist_leads_to_those_that_do(world: World) -> None:
+    response = world.get("/engagement/no-such-page", "viewer")
+    assert response.status_code == 404
+    assert response.text.partition("<body>")[2].count("Not Found") == 1
+    assert links(response) == ["/engagement/"]
+
+
 def test_pages_come_out_of_the_archive_and_cannot_act(world: World) -> None:
     world.publish()
     world.faults.heal()

@@ -28,7 +28,7 @@ from engagement.event_kinds import (
 )
 from engagement.period import first_instant, local_date, parse_timezone
 from engagement.settings import Settings
-from engagement.text_table import aligned
+from engagement.text_table import aligned, counted
 
 log = logging.getLogger(__name__)
 
@@ -396,10 +396,10 @@ def _tell(outcome: Outcome) -> None:
     if outcome.reason:
         log.log(
             logging.INFO if outcome.reason == DRY_RUN else logging.WARNING,
-            "%s (%s): %s events were not written: %s",
+            "%s (%s): not written: %s, %s",
             outcome.kind,
             outcome.reason,
-            f"{outcome.missing:,}",
+            counted(outcome.missing, "event"),
             _named(outcome.unwritten),
         )
     if outcome.doubled:
